@@ -1,0 +1,54 @@
+"""The project folder: configuration, cases, label history, drafts, predictions, models, rounds.
+
+``Project`` comes when it is first asked for, because SQLAlchemy takes a moment to import and the values of
+:mod:`~napari_dasl.project.records` need nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_dasl.project.config import EngineConfig, ProjectConfig, RankingConfig, TrainingConfig
+from napari_dasl.project.records import (
+    AddResult,
+    Case,
+    CaseState,
+    Draft,
+    ImportResult,
+    LoggedEvent,
+    Model,
+    Revision,
+    Round,
+    Score,
+    Series,
+)
+
+if TYPE_CHECKING:
+    from napari_dasl.project.folder import Project
+
+__all__ = [
+    "AddResult",
+    "Case",
+    "CaseState",
+    "Draft",
+    "EngineConfig",
+    "ImportResult",
+    "LoggedEvent",
+    "Model",
+    "Project",
+    "ProjectConfig",
+    "RankingConfig",
+    "Revision",
+    "Round",
+    "Score",
+    "Series",
+    "TrainingConfig",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Project":
+        from napari_dasl.project.folder import Project
+
+        return Project
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

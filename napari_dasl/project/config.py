@@ -1,0 +1,269 @@
+"""``project.toml``: what the project is about, in a file that people edit by hand.
+
+Reading goes through pydantic, so that a wrong key or value is refused with the file, the key, what was found and what
+is allowed. Writing goes through tomlkit, so that comments and the order of hand-made edits survive.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import tomlkit
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from tomlkit.exceptions import TOMLKitError
+
+from napari_dasl.errors import ProjectError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, MutableMapping
+    from pathlib import Path
+
+    from pydantic_core import ErrorDetails
+
+Modality = Literal["CT", "PET", "MR"]
+FILE_NAME = "project.toml"
+CHANNEL_DEFAULT = ("image",)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RankingConfig(_Part):
+    """How the list to label is ordered."""
+
+    strategy: str = Field(
+        default="default", min_length=1, description="Ranking strategy; see `napari-dasl rank --help`."
+    )
+    beta: float = Field(default=1.0, ge=0, description="How much similarity counts beside uncertainty (Eq. 3).")
+    region: Literal["body", "volume", "lesion"] = Field(
+        default="body", description="Where uncertainty is averaged: body, volume or lesion."
+    )
+    signature: int = Field(default=32, ge=1, le=256, description="Cells per side of the signature's grid.")
+    query: int = Field(default=20, ge=1, description="Scans proposed per round.")
+
+
+class TrainingConfig(_Part):
+    """How long and where a round trains; steps and minutes are left out to let the plan decide."""
+
+    device: str = Field(default="auto", min_length=1, description="auto, cpu, cuda or cuda:1.")
+    steps: int | None = Field(default=None, ge=1, description="Optimiser steps per round.")
+    minutes: float | None = Field(default=None, gt=0, description="Minutes of training per round.")
+    tolerance: float = Field(
+        default=0.01, ge=0, le=1, description="Guard Dice a new model may lose and still take over."
+    )
+
+
+class EngineConfig(_Part):
+    """The program that trains; empty for this machine, or e.g. ["ssh", "gpu-box", "napari-dasl", "engine"]."""
+
+    command: tuple[str, ...] = Field(default=(), description="Command that starts the engine; empty: this machine.")
+
+
+class ProjectConfig(_Part):
+    """Everything ``project.toml`` may say."""
+
+    name: str = Field(min_length=1, description="Shown in the window's title.")
+    modality: Modality = Field(description="CT, PET or MR: the scan that labels are drawn on.")
+    classes: tuple[str, ...] = Field(
+        default=("lesion",), min_length=1, description="Label k is the k-th name; 0 is background."
+    )
+    channels: tuple[str, ...] = Field(
+        default=CHANNEL_DEFAULT, min_length=1, description="Series that every case has; labels are drawn on the first."
+    )
+    network: str = Field(default="unet", min_length=1, description="Network to train; see `napari-dasl round --help`.")
+    preset: str = Field(default="default", min_length=1, description="Settings of training that fit a kind of task.")
+    seed: int = Field(default=0, ge=0, description="Every random choice of the project follows from it.")
+    guard: float = Field(
+        default=0.15, ge=0, lt=1, description="Share of the labelled scans (at least 2) held back to judge models."
+    )
+    database: str = Field(
+        default="", description="SQLAlchemy URL of another database; empty: project.sqlite beside this file."
+    )
+    ranking: RankingConfig = RankingConfig()
+    training: TrainingConfig = TrainingConfig()
+    engine: EngineConfig = EngineConfig()
+
+    @field_validator("classes", "channels")
+    @classmethod
+    def _distinct(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if not name.strip() or name != name.strip():
+                raise ValueError(f"names without spaces around them, not {name!r}")
+        if len({name.casefold() for name in names}) != len(names):
+            raise ValueError("names that differ from each other")
+        if len(names) > 65535:
+            raise ValueError("at most 65535 names")
+        return names
+
+    @field_validator("classes")
+    @classmethod
+    def _background_is_implied(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if any(name.casefold() == "background" for name in names):
+            raise ValueError("foreground names only, because background is always label 0")
+        return names
+
+
+def load(path: Path) -> ProjectConfig:
+    """Read ``project.toml``.
+
+    Raises
+    ------
+    ProjectError
+        The file is missing, is not TOML, or has an unknown key or a value that is not allowed.
+    """
+    return _validate(_document(path).unwrap(), path)
+
+
+def dump(config: ProjectConfig) -> str:
+    """Text of a fresh ``project.toml``, each key under a comment that says what it means."""
+    document = tomlkit.document()
+    document.add(tomlkit.comment("napari-dasl project. Edit by hand with the project closed; comments are kept."))
+    document.add(tomlkit.nl())
+    _fill(document, config)
+    return tomlkit.dumps(document)
+
+
+def updated(path: Path, changes: Mapping[str, Any]) -> tuple[ProjectConfig, str]:
+    """Apply *changes* (dotted keys, such as ``ranking.beta``) to the file's text and keep the rest of it as it is.
+
+    Returns
+    -------
+    (ProjectConfig, str)
+        The validated configuration and the new text; nothing is written. None removes a key.
+
+    Raises
+    ------
+    ProjectError
+        As `load`, for the result.
+    """
+    document = _document(path)
+    for dotted, value in changes.items():
+        *parents, key = dotted.split(".")
+        table: MutableMapping[str, Any] = document
+        for parent in parents:
+            if parent not in table:
+                table[parent] = tomlkit.table()
+            table = table[parent]
+        if value is None:
+            table.pop(key, None)
+        else:
+            table[key] = list(value) if isinstance(value, tuple) else value
+    return _validate(document.unwrap(), path), tomlkit.dumps(document)
+
+
+def check(values: Mapping[str, Any], where: Path) -> ProjectConfig:
+    """Validate *values* that are meant for the file *where*; ProjectError as in `load`."""
+    return _validate(dict(values), where)
+
+
+def _document(path: Path) -> tomlkit.TOMLDocument:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ProjectError(
+            f"{path.parent} is not a project: it has no {path.name}.", "Choose another folder, or make one with `init`."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProjectError(f"{path} cannot be read: {error}.", "Check the file and its permissions.") from None
+    try:
+        return tomlkit.parse(text)
+    except TOMLKitError as error:
+        raise ProjectError(f"{path} is not valid TOML: {error}.", "Mend that line.") from None
+
+
+def _fill(table: MutableMapping[str, Any], config: BaseModel) -> None:
+    """Add every field of *config* with its description as a comment; a field without a value stays a comment."""
+    for key, info in type(config).model_fields.items():
+        value = getattr(config, key)
+        if isinstance(value, BaseModel):
+            part = tomlkit.table()
+            _fill(part, value)
+            table[key] = part
+            continue
+        assert isinstance(table, tomlkit.TOMLDocument | tomlkit.items.Table)
+        if info.description:
+            table.add(tomlkit.comment(info.description))
+        if value is None:
+            table.add(tomlkit.comment(f"{key} ="))
+        else:
+            table.add(key, list(value) if isinstance(value, tuple) else value)
+
+
+def _validate(values: dict[str, Any], path: Path) -> ProjectConfig:
+    try:
+        return ProjectConfig.model_validate(values)
+    except ValidationError as error:
+        raise _explain(error.errors()[0], path) from None
+
+
+def _explain(detail: ErrorDetails, path: Path) -> ProjectError:
+    """Turn pydantic's first complaint into file, key, found, allowed, near miss."""
+    location = [str(part) for part in detail["loc"]]
+    model = _model_at(location[:-1])
+    if detail["type"] == "extra_forbidden":
+        return _unknown_key(location, model, path)
+    key = _dotted(detail["loc"])
+    if detail["type"] == "missing":
+        return ProjectError(f"{path}: the key {key} is missing.", f"Add it. {_meaning(location)}")
+    allowed = _allowed_of(detail, location)
+    found = detail["input"]
+    guess = ""
+    if isinstance(found, str):
+        near = difflib.get_close_matches(found.casefold(), [c.casefold() for c in _choices(location)], n=1, cutoff=0.5)
+        exact = [c for c in _choices(location) if near and c.casefold() == near[0]]
+        guess = f" Did you mean {exact[0]}?" if exact else ""
+    return ProjectError(f"{path}: {key} is {found!r}, but must be {allowed}.", f"Change {key} in that file.{guess}")
+
+
+def _unknown_key(location: list[str], model: type[BaseModel] | None, path: Path) -> ProjectError:
+    known = list(model.model_fields) if model else []
+    near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.6)
+    guess = f"Did you mean {near[0]}? " if near else ""
+    where = f" in [{'.'.join(location[:-1])}]" if location[:-1] else ""
+    return ProjectError(f"{path}: the key {location[-1]}{where} is unknown.", f"{guess}Known keys: {', '.join(known)}.")
+
+
+def _dotted(location: tuple[int | str, ...]) -> str:
+    words = ".".join(f"[{part}]" if isinstance(part, int) else part for part in location)
+    return words.replace(".[", "[")
+
+
+def _model_at(parents: list[str]) -> type[BaseModel] | None:
+    model: type[BaseModel] = ProjectConfig
+    for parent in parents:
+        info = model.model_fields.get(parent)
+        if info is None or not isinstance(info.annotation, type) or not issubclass(info.annotation, BaseModel):
+            return None
+        model = info.annotation
+    return model
+
+
+def _choices(location: list[str]) -> tuple[str, ...]:
+    model = _model_at(location[:-1])
+    info = model.model_fields.get(location[-1]) if model else None
+    return tuple(str(choice) for choice in get_args(info.annotation)) if info and _is_literal(info.annotation) else ()
+
+
+def _is_literal(annotation: Any) -> bool:
+    return getattr(annotation, "__origin__", None) is Literal
+
+
+def _meaning(location: list[str]) -> str:
+    choices = _choices(location)
+    model = _model_at(location[:-1])
+    info = model.model_fields.get(location[-1]) if model else None
+    return f"Allowed: {', '.join(choices)}." if choices else str(info.description if info else "")
+
+
+def _allowed_of(detail: ErrorDetails, location: list[str]) -> str:
+    if detail["type"] == "literal_error":
+        return "one of " + ", ".join(_choices(location))
+    if detail["type"] == "value_error":
+        return detail["msg"].removeprefix("Value error, ")
+    words = re.sub(r"^(?:Input|String|Tuple|Value) should (?:be )?", "", detail["msg"])
+    words = re.sub(r" (?:after validation|, unable to parse.*|, got .*)", "", words)
+    words = re.sub(r"^a valid ", "a ", words).split(",")[0].replace("a integer", "an integer")
+    return words.replace("have ", "a list or text with ", 1) if words.startswith("have ") else words
