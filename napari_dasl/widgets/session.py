@@ -1,0 +1,493 @@
+"""The session: one open project, one case on the screen, and what happens to the work in progress.
+
+:class:`Session` is the only owner of the open project and of the open case. Views (worklist, *This case*, *Learning*)
+call its methods and listen to its signals; they never touch napari layers and never write labels. What happens to
+unsaved strokes:
+
+======================  ==========================================================================================
+another case is opened  written as a draft, nothing is asked; the draft comes back with the case
+saved                   a label revision is written by a worker, then the draft is removed
+saving fails            the error is said in plain words and the strokes are kept as a draft
+napari closes           the draft is written before the window goes
+napari is killed        the draft of at most a few seconds ago comes back with the case
+a round ends            only the prediction layers change; strokes and drafts are never touched
+======================  ==========================================================================================
+
+Reading and writing run in workers (:mod:`napari_dasl.widgets.jobs`); every method returns at once. Labels never go
+through the training process.
+"""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QEvent, QObject, QTimer, Signal
+from qtpy.QtWidgets import QApplication
+
+from napari_dasl.errors import DaslError, InputError
+from napari_dasl.widgets.agenda import Agenda
+from napari_dasl.widgets.clock import EffortClock
+from napari_dasl.widgets.drafts import DraftKeeper, Work
+from napari_dasl.widgets.jobs import Job, Jobs
+from napari_dasl.widgets.layers import LayerBoard
+from napari_dasl.widgets.prefetch import CaseReader, Maps, OpenCase, Shown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_dasl.project import Project, ProjectConfig, Revision
+
+_sessions: dict[int, Session] = {}
+
+
+def session_for(viewer: Any) -> Session:
+    """Return the one session of *viewer*, made at the first call.
+
+    napari hands a new proxy of the same viewer to every widget, so the session is found by the viewer under the proxy.
+    """
+    real = getattr(viewer, "__wrapped__", viewer)
+    session = _sessions.get(id(real))
+    if session is None:
+        session = _sessions[id(real)] = Session(viewer)
+    return session
+
+
+class Session(QObject):
+    """The open project, the open case and its work in progress.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer or napari.components.ViewerModel
+        The viewer (or napari's proxy of it) whose layers show the case.
+    parent : QObject, optional
+        Qt owner.
+
+    Attributes
+    ----------
+    project : Project or None
+        The open project. Reading its records (``cases()``, ``scores()``, ``counts()``) is quick and allowed to views.
+    case_id : str or None
+        The case on the screen.
+    selected_id : str or None
+        The case whose facts are shown: the one last selected or opened.
+    opened : OpenCase or None
+        What was read of the open case: picture, label, prediction, draft.
+    layers : LayerBoard
+        The layers on the screen.
+    clock : EffortClock
+        Active time on the open case.
+    saving : bool
+        Whether a revision is being written now.
+
+    Notes
+    -----
+    Signals: ``project_changed(Project | None)``; ``cases_changed()``: states, scores or counts changed, re-read the
+    project; ``case_opened(case id | None)``; ``selection_changed(case id | None)``; ``draft_changed(case id, has
+    draft)``; ``saved(case id, revision)``; ``message(text, "info" | "warning" | "error")``; ``busy(text)``: what is
+    being read, empty when idle; ``elapsed(seconds)``: active seconds on this case, about once a second;
+    ``prediction_changed()``: another prediction is on the screen, or whether *Accept* can be undone changed.
+    """
+
+    project_changed = Signal(object)
+    cases_changed = Signal()
+    case_opened = Signal(object)
+    selection_changed = Signal(object)
+    draft_changed = Signal(str, bool)
+    saved = Signal(str, int)
+    message = Signal(str, str)
+    busy = Signal(str)
+    elapsed = Signal(float)
+    prediction_changed = Signal()
+
+    def __init__(self, viewer: Any, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.viewer = viewer
+        self.project: Project | None = None
+        self.case_id: str | None = None
+        self.selected_id: str | None = None
+        self.opened: OpenCase | None = None
+        self.layers = LayerBoard(viewer, self)
+        self.clock = EffortClock()
+        self.saving = False
+        self._jobs = Jobs(self)
+        self._reader = CaseReader(self._jobs)
+        self._drafts = DraftKeeper(self._jobs, self.layers, self.clock, self)
+        self._agenda = Agenda()
+        self._token = 0
+        self._empty_warned: str | None = None
+        self._second = QTimer(self)
+        self._second.setInterval(1000)
+        self._second.timeout.connect(lambda: self.elapsed.emit(self.clock.seconds))
+        self._drafts.changed.connect(self._on_draft)
+        self._drafts.failed.connect(self._say_error)
+        self.layers.activity.connect(self.clock.event)
+        application = QApplication.instance()
+        if application is not None:
+            application.aboutToQuit.connect(self.shutdown)
+
+    # -- the project ----------------------------------------------------------------------------------------------
+
+    def open_project(self, folder: str | Path) -> Job:
+        """Open the project in *folder* in a worker; ``project_changed`` says when it is there, ``message`` why not."""
+        from napari_dasl.project import Project
+
+        self.busy.emit(f"Opening {Path(folder).name}")
+        return self._jobs.read(lambda: Project.open(Path(folder)), self._on_project, self._on_failed_read)
+
+    def new_project(
+        self,
+        folder: str | Path,
+        config: ProjectConfig,
+        scans: Sequence[str | Path],
+        *,
+        labels: str | Path | None = None,
+        copy_scans: bool = False,
+    ) -> Job:
+        """Make a project in *folder* from *scans* (folders or files) in a worker, and open it.
+
+        The job's ``done`` carries the Project; what was left out, and why, comes as a warning message.
+        """
+        from napari_dasl.project import Project
+
+        def make() -> tuple[Project, list[str]]:
+            project = Project.create(Path(folder), config, copy_scans=copy_scans)
+            left_out = list(project.add_cases([Path(scan) for scan in scans]).skipped)
+            if labels is not None:
+                left_out += project.import_labels(Path(labels)).skipped
+            return project, [f"{Path(path).name}: {reason}" for path, reason in left_out]
+
+        def opened(made: tuple[Project, list[str]]) -> None:
+            self._on_project(made[0])
+            if made[1]:
+                more = f" (and {len(made[1]) - 3} more)" if len(made[1]) > 3 else ""
+                self.message.emit("Left out: " + "; ".join(made[1][:3]) + more, "warning")
+
+        self.busy.emit("Reading the scans' headers")
+        return self._jobs.read(make, opened, self._on_failed_read)
+
+    def close_project(self) -> None:
+        """Keep the open edit as a draft, clear the layers and close the project."""
+        self.close_case()
+        self._jobs.wait()
+        if self.project is not None:
+            self.project.close()
+        self.project = None
+        self._reader.bind(None)
+        self._drafts.bind(None)
+        self._agenda.clear()
+        self.select_case(None)
+        self.project_changed.emit(None)
+
+    def _on_project(self, project: Project) -> None:
+        if self.project is not None:
+            self.close_project()
+        self.project = project
+        self._reader.bind(project)
+        self._drafts.bind(project)
+        self.layers.set_classes(project.config.classes)
+        self.busy.emit("")
+        self.project_changed.emit(project)
+        self._prefetch()
+
+    # -- which case is next ---------------------------------------------------------------------------------------
+
+    def queue(self) -> list[str]:
+        """Cases still to be labelled, in the order in force: the worklist's where it set one, else by rank."""
+        if self.project is None:
+            return []
+        pool = [case.id for case in self.project.pool()]
+        ranks = {score.case: score.rank for score in self.project.scores()}
+        pool.sort(key=lambda case: ranks.get(case, len(ranks) + 1))
+        return self._agenda.order([case for case in pool if case not in self._drafts.being_saved])
+
+    def set_queue(self, case_ids: Sequence[str] | None) -> None:
+        """Take the worklist's visible order (None: the ranking's own) and read its first case ahead."""
+        self._agenda.wish = None if case_ids is None else list(case_ids)
+        self._prefetch()
+
+    def peek_next(self) -> str | None:
+        """Return the case that :meth:`next_case` would open."""
+        return self._agenda.next(self.queue(), self.case_id)
+
+    def next_case(self) -> str | None:
+        """Open the next case of the queue and return its id; None, and a message, where nothing is left."""
+        case_id = self.peek_next()
+        if case_id is None:
+            self.message.emit("No case is left to label in this list.", "info")
+            return None
+        if self.case_id is not None:
+            self._agenda.passed(self.case_id)
+        self.open_case(case_id)
+        return case_id
+
+    def previous_case(self) -> str | None:
+        """Open the case that was on the screen before this one and return its id."""
+        case_id = self._agenda.back()
+        if case_id is None:
+            self.message.emit("This is the first case you opened.", "info")
+            return None
+        self._open(case_id)
+        return case_id
+
+    def select_case(self, case_id: str | None) -> None:
+        """Show the facts of *case_id* without opening it."""
+        if case_id != self.selected_id:
+            self.selected_id = case_id
+            self.selection_changed.emit(case_id)
+
+    # -- opening --------------------------------------------------------------------------------------------------
+
+    def open_case(self, case_id: str) -> None:
+        """Show *case_id*: its scan, its newest label or draft, and the active model's prediction (never for guard).
+
+        The edit on the screen is kept as a draft first. Of several calls in a row only the last one shows.
+        """
+        if case_id == self.case_id:
+            return
+        if self.case_id is not None:
+            self._agenda.visited(self.case_id)
+        self._open(case_id)
+
+    def _open(self, case_id: str) -> None:
+        if self.project is None:
+            return
+        self.select_case(case_id)
+        self._drafts.flush()
+        self._token += 1
+        token = self._token
+        self.busy.emit(f"Opening {case_id}")
+        self._reader.open(
+            case_id,
+            self._drafts.unwritten(case_id),
+            lambda opened: self._show(opened) if token == self._token else None,
+            lambda error: self._on_failed_read(error) if token == self._token else None,
+        )
+
+    def _show(self, opened: OpenCase) -> None:
+        self._drafts.flush()
+        self.case_id = opened.case.id
+        self.opened = opened
+        self._empty_warned = None
+        self.layers.show(opened)
+        self._drafts.begin(opened)
+        self.clock.start(opened.draft_meta.get("seconds", 0.0))
+        self._second.start()
+        self.busy.emit("")
+        self.select_case(self.case_id)
+        self.case_opened.emit(self.case_id)
+        self.draft_changed.emit(self.case_id, opened.has_draft)
+        self.elapsed.emit(self.clock.seconds)
+        for text in opened.notices():
+            self.message.emit(text, "info")
+        self._read_maps()
+        self._prefetch()
+
+    def _read_maps(self) -> None:
+        token = self._token
+
+        def show(maps: Maps | None) -> None:
+            if token == self._token and maps is not None:
+                self.layers.show_maps(maps)
+
+        if self.opened is not None and self.opened.shown is not None:
+            self._reader.maps(self.opened, show, self._say_error)
+
+    def _prefetch(self) -> None:
+        if self.project is not None and (ahead := self.peek_next()) is not None:
+            self._reader.ahead(ahead)
+
+    def close_case(self) -> None:
+        """Keep the open edit as a draft and empty the screen."""
+        self._drafts.flush()
+        self._drafts.end()
+        self._token += 1
+        self._second.stop()
+        self.clock.stop()
+        self.layers.clear()
+        self.opened = None
+        if self.case_id is not None:
+            self.case_id = None
+            self.case_opened.emit(None)
+
+    # -- work on the open case ------------------------------------------------------------------------------------
+
+    @property
+    def can_accept(self) -> bool:
+        """Whether a prediction is on the screen that can be copied into the label."""
+        return self.opened is not None and self.opened.shown is not None
+
+    @property
+    def can_undo_accept(self) -> bool:
+        """Whether the label from before *Accept* can be put back."""
+        return self._drafts.before_accept is not None
+
+    def accept(self) -> None:
+        """Copy the prediction into the label layer as one step that Ctrl+Z or :meth:`undo_accept` takes back.
+
+        Nothing is saved yet. Guard cases have no prediction on the screen and cannot be accepted.
+        """
+        if self.opened is None:
+            return
+        if self.opened.shown is None:
+            blind = "Guard cases are labelled without a prediction." if self.opened.case.guard else ""
+            self.message.emit(blind or "There is no prediction for this case yet.", "info")
+            return
+        self._drafts.accept(self.opened.shown)
+        self.prediction_changed.emit()
+        self.message.emit("The prediction is now the label. Correct it, then save.", "info")
+
+    def undo_accept(self) -> None:
+        """Put the label back that was there before :meth:`accept` (again one step of Ctrl+Z)."""
+        if self._drafts.undo_accept():
+            self.prediction_changed.emit()
+            self.message.emit("The label from before Accept is back.", "info")
+
+    def save(self) -> bool:
+        """Record the label on the screen as a new revision, in a worker; an empty label means "no finding".
+
+        Returns
+        -------
+        bool
+            Whether there was something to record; the outcome comes by ``saved`` or ``message``.
+        """
+        if self.project is None or self.opened is None:
+            return False
+        if not self._drafts.worth_saving():
+            self.message.emit(f"{self.case_id}: nothing changed since it was saved.", "info")
+            return False
+        self.saving = True
+        self._drafts.record(_author(), self._on_saved, self._on_save_failed)
+        self.prediction_changed.emit()
+        return True
+
+    def save_and_next(self) -> None:
+        """Save and open the next case of the queue.
+
+        An empty label that nobody touched is not recorded as "no finding" by one stray key: the first call says so,
+        the second one records it.
+        """
+        if self.opened is None:
+            self.next_case()
+            return
+        if self._drafts.untouched_and_empty() and self._empty_warned != self.case_id:
+            self._empty_warned = self.case_id
+            self.message.emit(
+                "Nothing is drawn. Press N again to record that there is no finding, K to accept the prediction, "
+                "or skip the case.",
+                "warning",
+            )
+            return
+        self.save()
+        self.next_case()
+
+    def skip(self, reason: str) -> None:
+        """Set the open case aside with a *reason* and open the next one; its draft stays."""
+        if self.project is None or self.case_id is None:
+            return
+        project, case_id = self.project, self.case_id
+        following = self._agenda.next([case for case in self.queue() if case != case_id], case_id)
+
+        def done(_: None) -> None:
+            self.message.emit(f"{case_id} was skipped: {reason}", "info")
+            self.cases_changed.emit()
+
+        self._jobs.write(lambda: project.skip(case_id, reason), done, self._say_error)
+        if following is not None:
+            self.open_case(following)
+        else:
+            self.close_case()
+
+    def unskip(self, case_id: str) -> None:
+        """Put a skipped case back into the worklist."""
+        if (project := self.project) is not None:
+            self._jobs.write(lambda: project.unskip(case_id), lambda _: self.cases_changed.emit(), self._say_error)
+
+    def restore(self, revision: int) -> None:
+        """Make an old revision of the open case the newest one again; what is on the screen can be had by Ctrl+Z."""
+        if self.opened is not None:
+            self._drafts.restore(revision, _author(), self._on_saved, self._say_error)
+
+    def discard_draft(self) -> None:
+        """Forget the unsaved strokes of the open case and show the saved label (Ctrl+Z brings them back)."""
+        self._drafts.discard()
+
+    def refresh_predictions(self) -> None:
+        """After a round: show the new prediction of the open case, read the next one ahead; strokes stay."""
+        self._reader.forget_predictions()
+        if self.project is not None and self.opened is not None:
+            token, opened = self._token, self.opened
+
+            def show(shown: Shown | None) -> None:
+                if token == self._token:
+                    self.opened = opened.with_prediction(shown)
+                    self.layers.show_prediction(shown, self.opened.picture)
+                    self._drafts.refresh(self.opened)
+                    self.prediction_changed.emit()
+                    self._read_maps()
+
+            self._reader.prediction(opened, show, self._say_error)
+        self.cases_changed.emit()
+        self._prefetch()
+
+    # -- the end --------------------------------------------------------------------------------------------------
+
+    def watch(self, window: QObject | None) -> None:
+        """Write the draft when the main *window* closes (napari sends no close event to docks)."""
+        if window is not None:
+            window.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Flush the draft before the main window closes; the event goes on."""
+        if event.type() == QEvent.Type.Close:
+            self._drafts.flush()
+            self._jobs.wait()
+        return False
+
+    def shutdown(self) -> None:
+        """Write the draft, wait for the writers, close the project; safe to call twice."""
+        self._second.stop()
+        self._drafts.flush()
+        self._drafts.end()
+        self._jobs.wait()
+        self.layers.release()
+        if self.project is not None:
+            self.project.close()
+            self.project = None
+        _sessions.pop(id(getattr(self.viewer, "__wrapped__", self.viewer)), None)
+
+    # -- answers from workers -------------------------------------------------------------------------------------
+
+    def _on_draft(self, case_id: str, has_draft: bool) -> None:
+        self.draft_changed.emit(case_id, has_draft)
+        self.cases_changed.emit()
+
+    def _on_saved(self, revision: Revision) -> None:
+        self.saving = False
+        self._reader.forget_labels(revision.case)
+        self.saved.emit(revision.case, revision.number)
+        self.cases_changed.emit()
+        self.message.emit(f"{revision.case} is saved (revision {revision.number}).", "info")
+
+    def _on_save_failed(self, error: DaslError) -> None:
+        self.saving = False
+        self._say_error(error)
+        self.cases_changed.emit()
+
+    def _on_failed_read(self, error: DaslError) -> None:
+        self.busy.emit("")
+        self._say_error(error)
+        if isinstance(error, InputError):
+            self.cases_changed.emit()
+
+    def _say_error(self, error: DaslError) -> None:
+        self.message.emit(str(error), "error")
+
+
+def _author() -> str:
+    """Return the name that goes with a saved label: the account's."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # no account name on this system
+        return "unknown"
