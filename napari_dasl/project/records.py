@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal, get_args
-
-from napari_dasl.errors import VolumeError
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -78,7 +76,7 @@ class Case:
     series : tuple of Series
         The reference first: labels and predictions lie on its grid.
     shape : (int, int, int)
-        Voxels (z, y, x) of the reference; zeros where it cannot be read.
+        Voxels (z, y, x) of the reference.
     spacing : (float, float, float)
         (sz, sy, sx) in mm.
     guard : bool
@@ -87,8 +85,8 @@ class Case:
         See there.
     reason : str
         Why the case is unreadable or skipped; empty otherwise.
-    grid : Geometry or None
-        Of the reference; None where it cannot be read.
+    geometry : Geometry
+        Of the reference, on whose grid labels and predictions lie.
     labelled : bool
         Whether a human label exists, whatever the state says (a draft may lie over it).
     pseudo : bool
@@ -103,8 +101,8 @@ class Case:
     spacing: tuple[float, float, float]
     guard: bool
     state: CaseState
-    reason: str = ""
-    grid: Geometry | None = None
+    reason: str
+    geometry: Geometry
     labelled: bool = False
     pseudo: bool = False
     skipped: bool = False
@@ -116,23 +114,8 @@ class Case:
 
     @property
     def readable(self) -> bool:
-        """Whether the scan could be read when it was added."""
-        return self.grid is not None
-
-    @property
-    def geometry(self) -> Geometry:
-        """Geometry of the reference.
-
-        Raises
-        ------
-        VolumeError
-            The scan could not be read when it was added.
-        """
-        if self.grid is None:
-            raise VolumeError(
-                f"The scan of case {self.id} cannot be read: {self.reason}", "Replace the file and add it again."
-            )
-        return self.grid
+        """Whether the scan could be read when it was last tried."""
+        return self.state is not CaseState.UNREADABLE
 
 
 @dataclass(frozen=True)
@@ -286,16 +269,14 @@ class LoggedEvent:
     created: datetime
 
 
-@dataclass(frozen=True)
-class AddResult:
+class AddResult(NamedTuple):
     """Ids of the cases that were added, and (path, reason) of what was left out."""
 
     added: tuple[str, ...]
     skipped: tuple[tuple[Path, str], ...]
 
 
-@dataclass(frozen=True)
-class ImportResult:
+class ImportResult(NamedTuple):
     """Ids of the cases whose labels were imported, and (path, reason) of what was left out."""
 
     imported: tuple[str, ...]
