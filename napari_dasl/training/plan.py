@@ -1,0 +1,301 @@
+"""The training plan: every number that training uses, derived from the data, kept as a file one can read and edit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import tomlkit
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from napari_dasl.errors import ProjectError, StorageError
+from napari_dasl.training import topology
+from napari_dasl.training.normalise import Normalisation, derive_normalisation
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_dasl.training.fingerprint import Fingerprint
+
+Triple = tuple[int, int, int]
+Modality = Literal["CT", "PET", "MR"]
+Axis = Literal["z", "y", "x"]
+
+HEADER = """How this project trains its network. Derived from the labelled scans; every value may be edited.
+An edited file is kept as it is. Delete it to have it derived anew from the scans labelled by then.
+Triples are in the order (z, y, x): slices, rows, columns."""
+
+
+class Augmentation(BaseModel):
+    """Random changes of every patch, so that the network does not learn the scans by heart."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mirror: tuple[Axis, ...] = Field(
+        default=("x",), description="Axes to mirror at random: only where anatomy allows it."
+    )
+    affine: float = Field(default=0.5, ge=0, le=1, description="How often a patch is rotated and scaled.")
+    degrees: float = Field(default=15.0, ge=0, le=180, description="Rotation, at most this much about every axis.")
+    zoom: float = Field(default=0.15, ge=0, lt=1, description="Scaling, at most by this fraction either way.")
+    intensity: float = Field(default=0.5, ge=0, le=1, description="How often brightness, contrast and gamma change.")
+    noise: float = Field(default=0.15, ge=0, le=1, description="How often noise is added.")
+
+
+class TrainingPlan(BaseModel):
+    """Everything training and prediction must agree on.
+
+    ``classes`` excludes the background; the network has ``len(classes) + 1`` outputs, the background first.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1] = 1
+    modality: Modality
+    channels: tuple[str, ...] = Field(min_length=1, description="The series of a case, in this order.")
+    classes: tuple[str, ...] = Field(min_length=1, description="What is labelled: value 1, 2, … of the label maps.")
+    network: str = "unet"
+    network_options: dict[str, Any] = Field(default={}, description="Arguments of the network.")
+    spacing: tuple[float, float, float] = Field(description="Voxel size in mm on which the network works.")
+    patch: Triple = Field(description="Patch in voxels; each side a multiple of the network's strides.")
+    batch: int = Field(ge=1, description="Patches per optimiser step.")
+    steps: int = Field(ge=1, description="Optimiser steps, where the round does not say otherwise.")
+    learning_rate: float = Field(default=2e-3, gt=0, description="The highest learning rate.")
+    warmup: float = Field(default=0.05, ge=0, lt=1, description="The fraction of training over which the rate rises.")
+    weight_decay: float = Field(default=1e-2, ge=0)
+    clip: float = Field(default=12.0, gt=0, description="Gradients are scaled down to this norm.")
+    average: float = Field(
+        default=0.99, ge=0, lt=1, description="Weights are averaged over steps with this memory; 0 takes the last ones."
+    )
+    foreground: float = Field(
+        default=0.4, ge=0, le=1, description="The fraction of patches centred on a labelled voxel."
+    )
+    augmentation: Augmentation = Augmentation()
+    normalisation: tuple[Normalisation, ...] = Field(min_length=1, description="One per channel.")
+    precision: Literal["auto", "bf16", "fp32"] = Field(
+        default="auto", description="auto measures at the start which is faster on this machine."
+    )
+    seed: int = 0
+    memory_estimate_mb: int = Field(default=0, ge=0, description="What training needs, by arithmetic. For information.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainingPlan:
+        if len(self.normalisation) != len(self.channels):
+            raise ValueError(f"normalisation has {len(self.normalisation)} entries for {len(self.channels)} channels")
+        if min(self.spacing) <= 0:
+            raise ValueError("spacing must be positive")
+        if min(self.patch) < 1:
+            raise ValueError("patch must be positive")
+        strides = self.network_options.get("strides")
+        if strides:
+            multiple = topology.divisor(strides)
+            wrong = [p for p, m in zip(self.patch, multiple, strict=True) if p % m]
+            if wrong:
+                raise ValueError(
+                    f"patch {list(self.patch)} must be a multiple of {list(multiple)}, the network's strides"
+                )
+        return self
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the network's input."""
+        return len(self.channels)
+
+    @property
+    def out_channels(self) -> int:
+        """Channels of the network's output: the background and the classes."""
+        return len(self.classes) + 1
+
+    @property
+    def prepared_hash(self) -> str:
+        """A hash of what the prepared scans depend on: the grid and the normalisation, and nothing else."""
+        parts = {
+            "version": self.version,
+            "spacing": self.spacing,
+            "rules": [n.model_dump() for n in self.normalisation],
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+    def to_file(self, path: Path) -> None:
+        """Write the plan as commented TOML.
+
+        Raises
+        ------
+        StorageError
+            Where the file cannot be written; an older one stays as it was.
+        """
+        temporary = path.with_name(path.name + ".writing")
+        try:
+            temporary.write_text(_as_toml(self), encoding="utf-8")
+            temporary.replace(path)
+        except OSError as error:
+            raise StorageError(
+                f"The training plan {path} cannot be written: {error.strerror}.", "Free space or choose another folder."
+            ) from error
+
+    @classmethod
+    def from_file(cls, path: Path) -> TrainingPlan:
+        """Read a plan, edited or not.
+
+        Raises
+        ------
+        ProjectError
+            Where the file is missing, is no TOML, or holds a key or value that is not allowed; it names the key.
+        """
+        hint = "Correct the file, or delete it to have it derived anew."
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ProjectError(f"The training plan {path} cannot be read: {error.strerror}.", hint) from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ProjectError(f"The training plan {path} is no valid TOML: {error}.", hint) from error
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"]) or "the plan"
+            found = "" if first["type"] in ("missing", "value_error") else f" (found {first['input']!r})"
+            text = first["msg"].removeprefix("Value error, ")
+            raise ProjectError(f"The training plan {path} is wrong at {key}: {text}{found}.", hint) from error
+
+
+def _table(model: BaseModel, table: Any) -> Any:
+    """Fill *table* with the fields of *model*, each below its description as a comment."""
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        if field.description:
+            table.add(tomlkit.comment(field.description))
+        if isinstance(value, BaseModel):
+            table.add(name, _table(value, tomlkit.table()))
+        elif value and isinstance(value, tuple) and isinstance(value[0], BaseModel):
+            several = tomlkit.aot()
+            for item in value:
+                several.append(_table(item, tomlkit.table()))
+            table.add(name, several)
+        elif isinstance(value, dict):
+            inner = tomlkit.table()
+            for key, item in value.items():
+                inner.add(key, item)
+            table.add(name, inner)
+        else:
+            table.add(name, list(value) if isinstance(value, tuple) else value)
+    return table
+
+
+def _as_toml(plan: TrainingPlan) -> str:
+    document = tomlkit.document()
+    for line in HEADER.splitlines():
+        document.add(tomlkit.comment(line))
+    document.add(tomlkit.nl())
+    # In TOML what follows a table belongs to it, so plain values come first and tables last.
+    fields = type(plan).model_fields
+    plain = [n for n in fields if n not in ("network_options", "augmentation", "normalisation")]
+    for name in plain:
+        value = getattr(plan, name)
+        if fields[name].description:
+            document.add(tomlkit.comment(str(fields[name].description)))
+        document.add(name, list(value) if isinstance(value, tuple) else value)
+    options = tomlkit.table()
+    for key, value in plan.network_options.items():
+        options.add(key, [list(v) if isinstance(v, tuple) else v for v in value] if isinstance(value, tuple) else value)
+    document.add("network_options", options)
+    document.add("augmentation", _table(plan.augmentation, tomlkit.table()))
+    rules = tomlkit.aot()
+    for rule in plan.normalisation:
+        rules.append(_table(rule, tomlkit.table()))
+    document.add("normalisation", rules)
+    return tomlkit.dumps(document)
+
+
+def _mirror(classes: tuple[str, ...]) -> tuple[Axis, ...]:
+    """Axes that may be mirrored: all for one lesion class, left-right for named anatomy, none where sides are named."""
+    words = {word for name in classes for word in name.lower().replace("-", " ").replace("_", " ").split()}
+    if words & {"left", "right", "l", "r", "lt", "rt"}:
+        return ()
+    return ("z", "y", "x") if len(classes) == 1 else ("x",)
+
+
+def derive(
+    fingerprint: Fingerprint,
+    *,
+    modality: Modality,
+    network: str = "unet",
+    classes: tuple[str, ...] | None = None,
+    in_channels: int | None = None,
+    memory_mb: float = 4000.0,
+    compute: Literal["cpu", "cuda"] = "cpu",
+    steps: int | None = None,
+    seed: int = 0,
+) -> TrainingPlan:
+    """Derive a plan from the fingerprint of the labelled cases.
+
+    Parameters
+    ----------
+    fingerprint : Fingerprint
+        From :func:`napari_dasl.training.fingerprint.measure`.
+    modality : {"CT", "PET", "MR"}
+        Of the project; a channel's own name goes before it.
+    network : str
+        A name of the network registry.
+    classes, in_channels
+        Checked against the fingerprint where given.
+    memory_mb : float
+        What training may use, of the machine's memory or the GPU's.
+    compute : {"cpu", "cuda"}
+        Where training will run: a processor gets smaller steps than a GPU.
+    steps : int, optional
+        Optimiser steps; derived where not given.
+    seed : int
+        Of the initial weights and of everything random.
+    """
+    classes = fingerprint.classes if classes is None else tuple(classes)
+    if classes != fingerprint.classes or in_channels not in (None, len(fingerprint.channels)):
+        raise ProjectError(
+            f"The fingerprint was measured for the classes {list(fingerprint.classes)} and "
+            f"{len(fingerprint.channels)} channel(s), and the plan asks for {list(classes)} and {in_channels}.",
+            "Measure the labelled scans again.",
+        )
+    spacing = topology.target_spacing(fingerprint.spacings, fingerprint.shapes)
+    grids = [
+        topology.network_shape(shape, have, spacing)
+        for shape, have in zip(fingerprint.shapes, fingerprint.spacings, strict=True)
+    ]
+    typical = [float(n) for n in np.median(grids, axis=0)]
+    step_voxels = _step_voxels(memory_mb, compute)
+    patch, strides = topology.plan_patch(typical, spacing, voxels=max(8**3, step_voxels // 2))
+    widths = tuple(min(BASE_WIDTH * 2**level, WIDEST) for level in range(len(strides)))
+    batch = int(np.clip(step_voxels // int(np.prod(patch)), 2, 8))
+    values = topology.activation_values(patch, widths, strides) * batch
+    return TrainingPlan(
+        modality=modality,
+        channels=fingerprint.channels,
+        classes=classes,
+        network=network,
+        network_options={"channels": list(widths), "strides": [list(s) for s in strides], "res_units": 2},
+        spacing=spacing,
+        patch=patch,
+        batch=batch,
+        steps=steps if steps is not None else 1000,
+        augmentation=Augmentation(mirror=_mirror(classes)),
+        normalisation=tuple(derive_normalisation(i, modality) for i in fingerprint.intensities),
+        seed=seed,
+        memory_estimate_mb=round(BASE_MEMORY_MB + values * 4 / 1e6),
+    )
+
+
+BASE_WIDTH = 16
+WIDEST = 320
+BASE_MEMORY_MB = 600
+"""What a process with torch takes before it trains."""
+
+BYTES_PER_VOXEL = 2600
+"""What one patch voxel costs in training at :data:`BASE_WIDTH`, measured in single precision."""
+
+
+def _step_voxels(memory_mb: float, compute: Literal["cpu", "cuda"]) -> int:
+    """How many voxels one optimiser step may hold: what memory allows, and what the machine does in good time."""
+    affordable = {"cpu": 300_000, "cuda": 4_000_000}[compute]
+    fits = (memory_mb - BASE_MEMORY_MB) * 1e6 / BYTES_PER_VOXEL
+    return int(min(affordable, max(fits, 8_000)))
