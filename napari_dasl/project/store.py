@@ -134,7 +134,7 @@ class Store:
         self.where = str(path) if not url else "the database of project.toml"
         if not url and not create and not path.is_file():
             raise ProjectError(f"The project {folder} has no {FILE_NAME}.", "Restore that file from a backup.")
-        self._engine = _engine(sa.URL.create("sqlite", database=str(path)) if not url else url, self.where)
+        self._engine = _engine(url or sa.URL.create("sqlite", database=str(path)), self.where)
         try:
             if create:
                 with self.write() as connection:
@@ -155,7 +155,7 @@ class Store:
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """Open a transaction that no other writer can enter; it is stored when the block ends well, and undone otherwise."""
+        """Open a transaction that no other writer can enter; it is undone when the block ends with an error."""
         with (
             self._translated(),
             self._engine.connect().execution_options(immediate=True) as connection,
