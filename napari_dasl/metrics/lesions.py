@@ -194,8 +194,9 @@ def slice_detection_rate(truth: NDArray[Any], prediction: NDArray[Any], label: i
     """
     true, predicted = as_masks(truth, prediction, label)
     flat = tuple(range(1, true.ndim))
-    ill = true.any(axis=flat)
-    return float(predicted.any(axis=flat)[ill].mean()) if ill.any() else math.nan
+    ill = np.asarray(true.any(axis=flat))
+    found = np.asarray(predicted.any(axis=flat))
+    return float(found[ill].mean()) if ill.any() else math.nan
 
 
 def _own_voxels(
