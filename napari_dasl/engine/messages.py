@@ -1,11 +1,11 @@
 r"""What the engine and its clients say to each other: JSON-RPC 2.0, one message a line, UTF-8, protocol version 1.
 
-A client writes *requests* to the engine's standard input; each is answered by one *response* (or *failure*) with the same
-``id`` on its standard output. Between them come *notifications*, which have no ``id`` and are never answered::
+A client writes *requests* to the engine's standard input; each is answered by one *response* (or *failure*) with the
+same ``id`` on its standard output. Between them come *notifications*, which have no ``id`` and are never answered::
 
     -> {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocol": 1}}
     <- {"jsonrpc": "2.0", "id": 1, "result": {"protocol": 1, "version": "0.1.0", "pid": 4711, "device": "cpu"}}
-    -> {"jsonrpc": "2.0", "id": 2, "method": "round.start", "params": {"project": "/data/study", "plan": {"steps": 300}}}
+    -> {"jsonrpc": "2.0", "id": 2, "method": "round.start", "params": {"project": "/study", "plan": {"steps": 300}}}
     <- {"jsonrpc": "2.0", "id": 2, "result": {"job": 1}}
     <- {"jsonrpc": "2.0", "method": "job.event", "params": {"job": 1, "event": {"kind": "metric", "name": "loss", ...}}}
     <- {"jsonrpc": "2.0", "method": "heartbeat", "params": {"seq": 3, "memory_mb": 812.5, "job": 1}}
@@ -13,8 +13,9 @@ A client writes *requests* to the engine's standard input; each is answered by o
     <- {"jsonrpc": "2.0", "id": 3, "result": {}}
     <- {"jsonrpc": "2.0", "method": "job.cancelled", "params": {"job": 1, "message": "Cancelled; the state is saved."}}
 
-Every job ends in exactly one of ``job.finished``, ``job.failed`` and ``job.cancelled``. :func:`encode` makes a line of a
-message and :func:`decode` a message of a line; :class:`LineBuffer` cuts lines out of the chunks that a pipe delivers.
+Every job ends in exactly one of ``job.finished``, ``job.failed`` and ``job.cancelled``. :func:`encode` makes a line of
+a message and :func:`decode` a message of a line; :class:`LineBuffer` cuts lines out of the chunks that a pipe delivers.
+Numbers are written as Python writes them, so a loss that is no number travels as ``NaN``.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class RoundResume(_Params):
 
 
 class PredictStart(_Params):
-    """Predict the named cases, the pool when *cases* is null, or every case with *all*. Answered by :class:`JobStarted`."""
+    """Predict named cases, the pool when *cases* is null, or every case with *all*. Answered by :class:`JobStarted`."""
 
     method = "predict.start"
     project: str
@@ -115,7 +116,7 @@ class JobEvent(_Params):
 
 
 class JobFinished(_Params):
-    """The job is done, and what it made is in the project folder already. *result* has the keys of the command line's ``--json``."""
+    """The job is done, and what it made is in the project already. *result* has the keys of ``--json``."""
 
     method = "job.finished"
     job: int
@@ -123,7 +124,11 @@ class JobFinished(_Params):
 
 
 class JobFailed(_Params):
-    """The job failed. *kind* names the error's class, *retry* holds the fields of a plan that may work, such as ``{"batch": 1}``."""
+    """The job failed.
+
+    *kind* names the error's class in :mod:`napari_dasl.errors`; *retry*, where there is one, holds the fields of the
+    round's plan that may help, such as ``{"batch": 1}``.
+    """
 
     method = "job.failed"
     job: int
@@ -172,7 +177,7 @@ NOTIFICATIONS: dict[str, type[NotificationParams]] = {
 
 
 class ErrorBody(BaseModel):
-    """The ``error`` of a failure: a JSON-RPC code, and in *data* the kind and hint of a :class:`~napari_dasl.errors.DaslError`."""
+    """The ``error`` of a failure: a JSON-RPC code, a sentence, and in *data* the kind and hint of a DaslError."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -222,7 +227,7 @@ Message = Request | Response | Failure | Notification
 class MessageError(errors.EngineError):
     """A line is no message of this protocol; *code* and *id* are those of the failure that answers it."""
 
-    def __init__(self, message: str, hint: str = "", *, code: int = INVALID_REQUEST, id: int | None = None) -> None:  # noqa: A002
+    def __init__(self, message: str, hint: str = "", *, code: int = INVALID_REQUEST, id: int | None = None) -> None:
         super().__init__(message, hint)
         self.code = code
         self.id = id
@@ -235,10 +240,11 @@ class MessageError(errors.EngineError):
 
 
 def to_error(kind: str, message: str, hint: str = "") -> errors.DaslError:
-    """Return the error of class *kind* from :mod:`napari_dasl.errors`, or an EngineError where there is no such class."""
+    """Return the error of class *kind* from :mod:`napari_dasl.errors`; an EngineError where there is no such class."""
     found = getattr(errors, kind, None)
-    known = isinstance(found, type) and issubclass(found, errors.DaslError)
-    return found(message, hint) if known else errors.EngineError(message, hint)
+    if isinstance(found, type) and issubclass(found, errors.DaslError):
+        return found(message, hint)
+    return errors.EngineError(message, hint)
 
 
 def encode(message: Message) -> bytes:
@@ -266,10 +272,10 @@ def decode(line: bytes | str) -> Message:
     """
     try:
         document = json.loads(line)
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise MessageError(
             f"A line between the engine and its client is no JSON: {_shown(line)}.",
-            "Something else wrote into the engine's standard streams; a login script of a remote machine must print nothing.",
+            "Something else wrote into the engine's streams; a login script of a remote machine must print nothing.",
             code=PARSE_ERROR,
         ) from problem
     if not isinstance(document, dict) or document.get("jsonrpc") != "2.0":

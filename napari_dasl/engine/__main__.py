@@ -1,0 +1,10 @@
+"""``python -m napari_dasl.engine``: serve standard input and output."""
+
+from __future__ import annotations
+
+import sys
+
+from napari_dasl.engine.server import serve
+
+if __name__ == "__main__":
+    sys.exit(serve())
