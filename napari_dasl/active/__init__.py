@@ -1,0 +1,31 @@
+"""Who should be labelled next: uncertainty, similarity and ranking strategies. Pure functions of arrays; no torch."""
+
+from __future__ import annotations
+
+from napari_dasl.active.candidates import Candidate, Ranked
+from napari_dasl.active.diagnosis import Diagnosis, diagnose
+from napari_dasl.active.ranking import cold_start, find_strategy, rank
+from napari_dasl.active.regions import RegionKind, region_mask, regional_uncertainty
+from napari_dasl.active.similarity import mean_similarity, mean_similarity_to, similarity_weighted
+from napari_dasl.active.strategies import STRATEGIES
+from napari_dasl.active.uncertainty import entropy_map, least_confident, least_confident_map
+
+__all__ = [
+    "STRATEGIES",
+    "Candidate",
+    "Diagnosis",
+    "Ranked",
+    "RegionKind",
+    "cold_start",
+    "diagnose",
+    "entropy_map",
+    "find_strategy",
+    "least_confident",
+    "least_confident_map",
+    "mean_similarity",
+    "mean_similarity_to",
+    "rank",
+    "region_mask",
+    "regional_uncertainty",
+    "similarity_weighted",
+]
