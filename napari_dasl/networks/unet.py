@@ -1,46 +1,38 @@
-"""The residual U-Net: MONAI's, with full resolution kept at the top and a normalisation that keeps the fast layout."""
+"""The residual U-Net: MONAI's, between a strided stem and a head that writes every voxel of a stride by itself."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence  # noqa: TC003
 
 import torch
 from monai.networks.nets import UNet
 from torch import nn
 
 
-class ResidualUNet(nn.Module):  # type: ignore[misc]  # torch is untyped for mypy here
-    """MONAI's residual U-Net and a 1x1x1 head.
+class ResidualUNet(nn.Module):  # type: ignore[misc]  # torch has no types here
+    """Stem, MONAI's residual U-Net, head.
 
-    MONAI's own last layers have as many channels as there are classes, which is two or three at full resolution, and
-    cannot be normalised in groups. Here the body ends with ``channels[0]`` features and the head maps them to classes.
+    MONAI's own U-Net strides on the way into its first level and has as many channels as there are classes where it
+    comes back, two or three at full resolution: too few to carry a boundary, and not to be normalised in groups. Here
+    the U-Net works on the grid of the stem and ends with ``features`` channels; the head's transposed convolution has
+    its own filter for each voxel of a stem stride, so that full resolution costs one layer and not half of the step.
 
     Parameters
     ----------
-    body : nn.Module
-        (N, C, …) to (N, features, …) of the same size.
-    features : int
-        Channels that the body ends with.
-    out_channels : int
-        Classes and background.
-    groups : int
-        Groups of the normalisation before the head.
-    spatial_dims : int
-        2 or 3.
+    stem, body, head : nn.Module
+        (N, in, …) to (N, features, … / stride); to the same; to (N, out, …).
     """
 
-    def __init__(self, body: nn.Module, features: int, out_channels: int, groups: int, spatial_dims: int) -> None:
+    def __init__(self, stem: nn.Module, body: nn.Module, head: nn.Module) -> None:
         super().__init__()
-        convolution = nn.Conv3d if spatial_dims == 3 else nn.Conv2d
+        self.stem = stem
         self.body = body
-        self.head = nn.Sequential(
-            nn.GroupNorm(groups, features), nn.LeakyReLU(0.01, inplace=True), convolution(features, out_channels, 1)
-        )
+        self.head = head
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Logits (N, out_channels, …) of *image* (N, in_channels, …)."""
-        logits: torch.Tensor = self.head(self.body(image))
+        """Logits (N, out_channels, …) of *image* (N, in_channels, …), whose sides are multiples of the strides."""
+        logits: torch.Tensor = self.head(self.body(self.stem(image)))
         return logits
 
 
@@ -49,8 +41,8 @@ def unet(
     out_channels: int,
     spatial_dims: int = 3,
     *,
-    channels: Sequence[int] = (16, 32, 64, 128),
-    strides: Sequence[Sequence[int] | int] = (1, 2, 2, 2),
+    channels: Sequence[int] = (32, 64, 128),
+    strides: Sequence[Sequence[int] | int] = (2, 2, 2),
     res_units: int = 2,
     groups: int = 8,
 ) -> nn.Module:
@@ -65,30 +57,45 @@ def unet(
     channels : sequence of int
         Features of each level, the finest first.
     strides : sequence
-        Of each level, the first included: 1 keeps full resolution, ``(1, 2, 2)`` halves rows and columns alone.
+        On the way into each level, the first included: ``(1, 2, 2)`` halves rows and columns and keeps the slices. A
+        first stride of 1 keeps full resolution throughout, at about four times the cost.
     res_units : int
         Convolutions in each residual block of the encoder.
     groups : int
         Groups of the normalisation. Fewer than the features, because with one group a feature a 1x1x1 bottleneck
         would be normalised to nothing; and groups, because torch's instance normalisation is slow in channels-last.
+
+    Raises
+    ------
+    ValueError
+        Where channels and strides do not belong together.
     """
     if len(channels) != len(strides) or not channels:
         raise ValueError(f"{len(channels)} channels for {len(strides)} strides; give one stride per level")
-    if res_units < 1:
-        raise ValueError("res_units must be at least 1")
-    steps = [tuple(s) if isinstance(s, Sequence) else (s,) * spatial_dims for s in strides]
-    if any(len(s) != spatial_dims for s in steps):
-        raise ValueError(f"every stride must have {spatial_dims} numbers")
+    if res_units < 1 or min(channels) < 1:
+        raise ValueError("res_units and channels must be at least 1")
+    steps = [(s,) * spatial_dims if isinstance(s, int) else tuple(s) for s in strides]
+    if any(len(s) != spatial_dims or min(s) < 1 for s in steps):
+        raise ValueError(f"every stride must have {spatial_dims} numbers of at least 1")
     grouping = math.gcd(groups, *channels)
-    # MONAI strides on the way into every level but its last, which works at the resolution of the one above it.
+    first = channels[0]
+    convolution = nn.Conv3d if spatial_dims == 3 else nn.Conv2d
+    transposed = nn.ConvTranspose3d if spatial_dims == 3 else nn.ConvTranspose2d
+    # MONAI's last level does not stride: it deepens the level above it, at the same resolution.
     body = UNet(
         spatial_dims=spatial_dims,
-        in_channels=in_channels,
-        out_channels=channels[0],
+        in_channels=first,
+        out_channels=first,
         channels=(*channels, channels[-1]),
-        strides=tuple(steps),
+        strides=((1,) * spatial_dims, *steps[1:]),
         num_res_units=res_units,
         norm=("GROUP", {"num_groups": grouping}),
         act=("LEAKYRELU", {"negative_slope": 0.01, "inplace": True}),
     )
-    return ResidualUNet(body, channels[0], out_channels, grouping, spatial_dims)
+    stem = convolution(in_channels, first, 3, stride=steps[0], padding=1)
+    head = nn.Sequential(
+        nn.GroupNorm(grouping, first),
+        nn.LeakyReLU(0.01, inplace=True),
+        transposed(first, out_channels, steps[0], stride=steps[0]),
+    )
+    return ResidualUNet(stem, body, head)

@@ -11,9 +11,10 @@ import numpy as np
 import tomlkit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from napari_dasl.errors import ProjectError, StorageError
+from napari_dasl.errors import ProjectError
 from napari_dasl.training import topology
 from napari_dasl.training.normalise import Normalisation, derive_normalisation
+from napari_dasl.volumes.atomic import write_bytes_atomic
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -126,14 +127,7 @@ class TrainingPlan(BaseModel):
         StorageError
             Where the file cannot be written; an older one stays as it was.
         """
-        temporary = path.with_name(path.name + ".writing")
-        try:
-            temporary.write_text(_as_toml(self), encoding="utf-8")
-            temporary.replace(path)
-        except OSError as error:
-            raise StorageError(
-                f"The training plan {path} cannot be written: {error.strerror}.", "Free space or choose another folder."
-            ) from error
+        write_bytes_atomic(path, _as_toml(self).encode())
 
     @classmethod
     def from_file(cls, path: Path) -> TrainingPlan:
@@ -264,7 +258,10 @@ def derive(
     ]
     typical = [float(n) for n in np.median(grids, axis=0)]
     step_voxels = _step_voxels(memory_mb, compute)
-    patch, strides = topology.plan_patch(typical, spacing, voxels=max(8**3, step_voxels // 2))
+    full = compute == "cuda"
+    patch, strides = topology.plan_patch(
+        typical, spacing, max(8**3, step_voxels // 2), levels=4 if full else 3, full_resolution=full
+    )
     widths = tuple(min(BASE_WIDTH * 2**level, WIDEST) for level in range(len(strides)))
     batch = int(np.clip(step_voxels // int(np.prod(patch)), 2, 8))
     values = topology.activation_values(patch, widths, strides) * batch
@@ -285,7 +282,7 @@ def derive(
     )
 
 
-BASE_WIDTH = 16
+BASE_WIDTH = 32
 WIDEST = 320
 BASE_MEMORY_MB = 600
 """What a process with torch takes before it trains."""
@@ -296,6 +293,6 @@ BYTES_PER_VOXEL = 2600
 
 def _step_voxels(memory_mb: float, compute: Literal["cpu", "cuda"]) -> int:
     """How many voxels one optimiser step may hold: what memory allows, and what the machine does in good time."""
-    affordable = {"cpu": 300_000, "cuda": 4_000_000}[compute]
+    affordable = {"cpu": 360_000, "cuda": 4_000_000}[compute]
     fits = (memory_mb - BASE_MEMORY_MB) * 1e6 / BYTES_PER_VOXEL
     return int(min(affordable, max(fits, 8_000)))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from napari_dasl.errors import InputError, LabelError, StorageError
+from napari_dasl.errors import InputError, LabelError
 from napari_dasl.training.normalise import normalise_channel
 from napari_dasl.training.topology import network_shape
+from napari_dasl.volumes.atomic import atomic_path, storage_error, write_bytes_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from napari_dasl.training.cases import CaseData, Shape, Spacing
@@ -223,30 +220,18 @@ def _stored(path: Path, dtype: type) -> Any:
 
 def _publish(path: Path, array: NDArray[Any]) -> None:
     """Write *array* so that *path* holds all of it or does not exist."""
-
-    def write(temporary: Path) -> None:
-        with temporary.open("wb") as file:
-            np.save(file, array, allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-
-    _atomically(path, write)
+    _make_folder(path)
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
 
 
 def _publish_empty(path: Path) -> None:
-    _atomically(path, lambda temporary: temporary.touch())
+    _make_folder(path)
+    write_bytes_atomic(path, b"")
 
 
-def _atomically(path: Path, write: Callable[[Path], None]) -> None:
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+def _make_folder(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        temporary.replace(path)
     except OSError as error:
-        raise StorageError(
-            f"The prepared scan {path.name} cannot be written in {path.parent}: {error.strerror}.",
-            "Free space; the cache folder of the project may be deleted at any time.",
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise storage_error(error, path) from error

@@ -49,14 +49,16 @@ def network_shape(shape: Sequence[int], spacing: Sequence[float], target: Sequen
     return (sizes[0], sizes[1], sizes[2])
 
 
-def plan_strides(patch: Sequence[int], spacing: Sequence[float], levels: int = 4) -> tuple[Triple, ...]:
-    """Strides of each level of the encoder; the first level works at full resolution.
+def plan_strides(
+    patch: Sequence[int], spacing: Sequence[float], levels: int = 3, *, full_resolution: bool = False
+) -> tuple[Triple, ...]:
+    """Strides on the way into each level of the network; with *full_resolution* the first is 1.
 
     An axis is halved while at least :data:`SHORTEST_POOLED` voxels are left and its spacing is below twice the finest
     of the axes that can still be halved, so that thick slices wait until the other axes have caught up.
     """
     size, step = list(patch), list(spacing)
-    strides: list[Triple] = [(1, 1, 1)]
+    strides: list[Triple] = [(1, 1, 1)] if full_resolution else []
     while len(strides) < levels:
         able = [axis for axis in range(3) if size[axis] >= SHORTEST_POOLED]
         if not able:
@@ -66,7 +68,7 @@ def plan_strides(patch: Sequence[int], spacing: Sequence[float], levels: int = 4
         strides.append((halved[0], halved[1], halved[2]))
         size = [-(-n // s) for n, s in zip(size, halved, strict=True)]
         step = [d * s for d, s in zip(step, halved, strict=True)]
-    return tuple(strides)
+    return tuple(strides) or ((1, 1, 1),)
 
 
 def divisor(strides: Sequence[Sequence[int]]) -> Triple:
@@ -81,7 +83,12 @@ def _rounded(size: Sequence[float], multiple: Triple) -> Triple:
 
 
 def plan_patch(
-    typical: Sequence[float], spacing: Sequence[float], voxels: int, levels: int = 4
+    typical: Sequence[float],
+    spacing: Sequence[float],
+    voxels: int,
+    levels: int = 3,
+    *,
+    full_resolution: bool = False,
 ) -> tuple[Triple, tuple[Triple, ...]]:
     """The patch, at most *voxels* large, and the strides that divide it.
 
@@ -90,7 +97,7 @@ def plan_patch(
     """
     size = [max(1.0, float(n)) for n in typical]
     while True:
-        strides = plan_strides([max(1, round(n)) for n in size], spacing, levels)
+        strides = plan_strides([max(1, round(n)) for n in size], spacing, levels, full_resolution=full_resolution)
         multiple = divisor(strides)
         patch = _rounded([round(n) for n in size], multiple)
         if np.prod(patch) <= voxels or all(p <= SHORTEST_POOLED for p in patch):
@@ -103,13 +110,16 @@ def plan_patch(
 def activation_values(patch: Sequence[int], channels: Sequence[int], strides: Sequence[Sequence[int]]) -> float:
     """How many numbers the residual U-Net keeps for the backward pass of one patch.
 
-    Counted per level from its layout: two convolutions, their normalisation and activation, the residual's sum on the
-    way down; the concatenation, the transposed convolution and one more block on the way up.
+    Counted per level from its layout: convolutions, normalisations, activations and sums of a residual block on the way
+    down, and the concatenation, the transposed convolution and one more block on the way up.
     """
     size = np.asarray(patch, float)
-    total = 0.0
-    for level, (width, stride) in enumerate(zip(channels, strides, strict=True)):
+    total = 4 * float(size.prod())
+    for width, stride in zip(channels, strides, strict=True):
         size = size / np.asarray(stride)
-        maps = 8 if level == len(channels) - 1 else 16
-        total += float(size.prod()) * width * maps
+        total += float(size.prod()) * width * MAPS_PER_LEVEL
     return total
+
+
+MAPS_PER_LEVEL = 20
+"""Feature maps of one level: about ten in each direction."""

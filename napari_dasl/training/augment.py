@@ -1,0 +1,116 @@
+"""Random changes of a patch: rotation and scaling in millimetres, mirrors, brightness, contrast, gamma, noise.
+
+One resampling at most, and numbers only from the generator that is given, so that a sample is a function of its seed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from napari_dasl.training.patches import cut
+from napari_dasl.training.topology import ANISOTROPIC
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_dasl.training.cases import Shape, Spacing
+    from napari_dasl.training.plan import Augmentation
+    from napari_dasl.training.prepare import Prepared
+
+MARGIN = 0.2
+"""What a turned patch may need beyond its own border, as a fraction of its side."""
+
+
+def random_affine(rules: Augmentation, spacing: Spacing, rng: np.random.Generator) -> NDArray[np.float64]:
+    """A rotation and scaling, (3, 3) in millimetres and in the order (z, y, x), from the patch to the scan.
+
+    Where slices are thick, the patch turns within its slices alone: a tilted thick slice shows what no scanner would.
+    """
+    coarse = int(np.argmax(spacing))
+    flat = max(spacing) > ANISOTROPIC * min(spacing)
+    matrix = np.eye(3)
+    for axis in range(3):
+        angle = np.deg2rad(rng.uniform(-rules.degrees, rules.degrees))
+        if flat and axis != coarse:
+            continue
+        i, j = (a for a in range(3) if a != axis)
+        turn = np.eye(3)
+        turn[i, i] = turn[j, j] = np.cos(angle)
+        turn[i, j], turn[j, i] = -np.sin(angle), np.sin(angle)
+        matrix = matrix @ turn
+    zoom = rng.uniform(1 - rules.zoom, 1 + rules.zoom, 3 if rng.random() < 0.5 else 1)
+    scaled: NDArray[np.float64] = matrix * zoom
+    return scaled
+
+
+def _turned(
+    image: NDArray[np.float32], label: NDArray[np.uint8], patch: Shape, spacing: Spacing, matrix: NDArray[np.float64]
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Resample a region (C, z, y, x) onto the patch at its centre, turned by *matrix*; labels by nearest neighbour."""
+    region = np.asarray(image.shape[1:], float) * spacing
+    scaled = np.diag(1 / region) @ matrix @ np.diag(np.asarray(patch, float) * spacing)
+    theta = torch.zeros((1, 3, 4), dtype=torch.float32)
+    theta[0, :, :3] = torch.from_numpy(np.ascontiguousarray(scaled[::-1, ::-1]))  # torch counts x, y, z
+    grid = functional.affine_grid(theta, [1, 1, *patch], align_corners=False)
+    turned = functional.grid_sample(
+        torch.from_numpy(image)[None], grid, mode="bilinear", padding_mode="border", align_corners=False
+    )
+    turned_label = functional.grid_sample(
+        torch.from_numpy(label.astype(np.float32))[None, None],
+        grid,
+        mode="nearest",
+        padding_mode="border",
+        align_corners=False,
+    )
+    return turned[0].numpy(), turned_label[0, 0].numpy().astype(np.uint8)
+
+
+def _recoloured(image: NDArray[np.float32], rules: Augmentation, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Change brightness, contrast and gamma of each channel, and add noise; values are normalised ones."""
+    for channel in image:
+        change, noise, gamma = rng.random() < rules.intensity, rng.random() < rules.noise, rng.random() < 0.5
+        contrast, brightness = rng.uniform(0.75, 1.3), rng.normal(0, 0.15)
+        power, strength = np.exp(rng.uniform(-0.4, 0.4)), rng.uniform(0, 0.2)
+        if change:
+            low, high = float(channel.min()), float(channel.max())
+            if gamma and high > low:
+                channel[...] = ((channel - low) / (high - low)) ** np.float32(power) * (high - low) + low
+            mean = channel.mean()
+            channel[...] = (channel - mean) * np.float32(contrast) + mean + np.float32(brightness)
+        if noise:
+            channel += rng.standard_normal(channel.shape, dtype=np.float32) * np.float32(strength)
+    return image
+
+
+def sample_patch(
+    case: Prepared, start: Shape, patch: Shape, spacing: Spacing, rules: Augmentation, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Cut a patch and change it at random.
+
+    Returns
+    -------
+    image : (C, z, y, x) float32
+    label : (z, y, x) uint8
+    """
+    label_map = case.label if case.label is not None else np.zeros(case.image.shape[1:], np.uint8)
+    if rng.random() < rules.affine:
+        matrix = random_affine(rules, spacing, rng)
+        margin = [int(np.ceil(MARGIN * p)) for p in patch]
+        first = (start[0] - margin[0], start[1] - margin[1], start[2] - margin[2])
+        size = (patch[0] + 2 * margin[0], patch[1] + 2 * margin[1], patch[2] + 2 * margin[2])
+        image = cut(case.image, first, size).astype(np.float32)
+        label = np.array(cut(label_map, first, size), np.uint8)
+        image, label = _turned(image, label, patch, spacing, matrix)
+    else:
+        image = cut(case.image, start, patch).astype(np.float32)
+        label = np.array(cut(label_map, start, patch), np.uint8)
+    image = _recoloured(image, rules, rng)
+    axes = tuple(axis for axis, name in enumerate("zyx") if name in rules.mirror and rng.random() < 0.5)
+    if axes:
+        image = np.flip(image, tuple(a + 1 for a in axes))
+        label = np.flip(label, axes)
+    return np.ascontiguousarray(image), np.ascontiguousarray(label)

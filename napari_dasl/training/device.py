@@ -1,0 +1,129 @@
+"""Where training runs, on how many threads, and in which precision: chosen by asking the machine."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import psutil
+import torch
+from torch import nn
+
+from napari_dasl.errors import InputError
+from napari_dasl.losses import dice_ce
+
+if TYPE_CHECKING:
+    from napari_dasl.training.plan import TrainingPlan
+
+PrecisionName = Literal["bf16", "fp32"]
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How the network computes: its autocast type, and the memory layout of its tensors."""
+
+    dtype: PrecisionName
+    channels_last: bool
+
+    @property
+    def layout(self) -> torch.memory_format:
+        """The memory format of 5-dimensional tensors."""
+        return torch.channels_last_3d if self.channels_last else torch.contiguous_format
+
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """The context in which the network runs."""
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.dtype == "bf16")
+
+
+def choose(name: str = "auto") -> torch.device:
+    """The device called *name*; ``auto`` is the first GPU where torch sees one, else the processor.
+
+    Raises
+    ------
+    InputError
+        Where there is no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"There is no device called {name!r}.", "Choose auto, cpu, cuda or cuda:1.") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"The device {name} is not here: torch sees {torch.cuda.device_count()} GPU(s).", "Choose auto or cpu."
+        )
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"Training on {name} is not supported.", "Choose auto, cpu, cuda or cuda:1.")
+    return device
+
+
+def choose_threads(interval: float = 0.2) -> int:
+    """How many threads to compute with: the physical cores that others leave free, at least one.
+
+    The environment variable ``OMP_NUM_THREADS`` goes before it. Hyper-threads are not counted: two on one core share
+    the units that convolutions need.
+    """
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    if wanted.isdigit() and int(wanted) > 0:
+        return int(wanted)
+    physical = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
+    process = psutil.Process()
+    if hasattr(process, "cpu_affinity"):
+        physical = min(physical, len(process.cpu_affinity()))
+    busy = sum(psutil.cpu_percent(interval, percpu=True)) / 100
+    return max(1, physical - int(busy + 0.5))
+
+
+def _seconds(network: nn.Module, plan: TrainingPlan, device: torch.device, precision: Precision, repeat: int) -> float:
+    """Time of the fastest of *repeat* training steps on one patch."""
+    image = torch.zeros((1, plan.in_channels, *plan.patch), device=device).contiguous(memory_format=precision.layout)
+    label = torch.zeros((1, *plan.patch), dtype=torch.uint8, device=device)
+    network.to(memory_format=precision.layout)
+    best = float("inf")
+    for _ in range(repeat + 1):  # the first one also chooses algorithms
+        begin = time.perf_counter()
+        with precision.autocast(device):
+            logits = network(image)
+        dice_ce(logits, label).backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        best = min(best, time.perf_counter() - begin)
+        network.zero_grad(set_to_none=True)
+    return best
+
+
+def measure_precision(plan: TrainingPlan, network: nn.Module, device: torch.device, repeat: int = 2) -> Precision:
+    """The precision that the plan asks for, or the one that a short measurement on this machine finds fastest.
+
+    On a processor bf16 is tried only where it has the instructions for it (AVX-512 BF16 or AMX; without them it is
+    slower than fp32), and channels-last for both, because which layout wins depends on the processor. The network is
+    left in the layout that won; its weights stay as they were.
+    """
+    if device.type == "cuda":
+        able = torch.cuda.is_bf16_supported(including_emulation=False)
+        return Precision("bf16" if able and plan.precision != "fp32" else "fp32", channels_last=False)
+    able = bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    kinds: tuple[PrecisionName, ...] = ("bf16", "fp32") if able else ("fp32",)
+    if plan.precision != "auto":
+        kinds = (plan.precision,)
+    candidates = [Precision(kind, last) for kind in kinds for last in (True, False)]
+    times = [_seconds(network, plan, device, candidate, repeat) for candidate in candidates]
+    # A machine at work measures unevenly: the usual winner, which comes first, must be beaten by a margin.
+    best = candidates[int(np.argmin([t * (1 if i == 0 else 1.15) for i, t in enumerate(times)]))]
+    network.to(memory_format=best.layout)
+    return best
+
+
+def choose_precision(plan: TrainingPlan, network: nn.Module, device: torch.device) -> PrecisionName:
+    """The number type of :func:`measure_precision`; the network is left in the memory layout that goes with it."""
+    return measure_precision(plan, network, device).dtype
+
+
+def available_memory_mb(device: torch.device) -> float:
+    """What a new job may use of the device's memory, in MB of 2**20 bytes: what is free, less a reserve of a fifth."""
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    return 0.8 * float(free) / 2**20

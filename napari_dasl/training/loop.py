@@ -1,0 +1,388 @@
+"""The training loop: patches in, weights out; it can be stopped at any step, and goes on as if it had not been."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import shutil
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from napari_dasl.errors import Cancelled, InputError, OutOfMemory, WorkError
+from napari_dasl.events import CancelCheck, Log, Metric, Phase, Progress, Report, never, silent
+from napari_dasl.losses import dice_ce
+from napari_dasl.training.augment import sample_patch
+from napari_dasl.training.device import Precision, choose, measure_precision
+from napari_dasl.training.patches import draw_place, generator
+from napari_dasl.training.state import load_state, run_identity, save_state, store
+from napari_dasl.training.weights import build_network, load_weights, save_network
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from napari_dasl.training.cases import CaseData
+    from napari_dasl.training.plan import TrainingPlan
+    from napari_dasl.training.prepare import Cache, Prepared
+
+SAVE_SECONDS = 60.0
+"""The state is saved at least this often; a killed process loses no more."""
+
+REPORT_SECONDS = 0.25
+GUARD_TIMES = 4
+CURVE_STEPS = 10
+"""The loss curve has one point, the mean, for as many steps."""
+
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to train: optimiser steps, minutes by the clock, or both, and then whichever ends first.
+
+    The learning rate falls to zero at the end of the budget. With steps alone the result is a function of the seed;
+    with minutes it also depends on how fast the machine was.
+    """
+
+    steps: int | None = None
+    minutes: float | None = None
+
+    def progress(self, step: int, seconds: float) -> float:
+        """The part of the budget that is used up, from 0 to 1."""
+        by_steps = step / self.steps if self.steps else 0.0
+        by_time = seconds / (60 * self.minutes) if self.minutes else 0.0
+        return min(1.0, max(by_steps, by_time))
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training made: the weights' file, and how it went. ``losses`` and ``guard`` are (step, value)."""
+
+    weights: Path
+    steps: int
+    seconds: float
+    losses: tuple[tuple[int, float], ...]
+    guard: tuple[tuple[int, float], ...]
+
+
+@dataclass
+class _Run:
+    """Everything that changes while training runs; saved and loaded as one."""
+
+    network: nn.Module
+    optimiser: torch.optim.Optimizer
+    average: dict[str, torch.Tensor]
+    precision: Precision
+    step: int = 0
+    seconds: float = 0.0
+    losses: list[tuple[int, float]] = field(default_factory=list)
+    guard: list[tuple[int, float]] = field(default_factory=list)
+    recent: list[float] = field(default_factory=list)
+
+    def state(self, identity: str) -> dict[str, Any]:
+        return {
+            "identity": identity,
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "average": self.average,
+            "precision": [self.precision.dtype, self.precision.channels_last],
+            "threads": torch.get_num_threads(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "losses": self.losses,
+            "guard": self.guard,
+            "recent": self.recent,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        for name, value in state["average"].items():
+            self.average[name].copy_(value)
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.losses = [(int(s), float(v)) for s, v in state["losses"]]
+        self.guard = [(int(s), float(v)) for s, v in state["guard"]]
+        self.recent = list(state["recent"])
+
+
+@dataclass
+class _Watch:
+    """Who is told about the run, who may stop it, and where it is saved."""
+
+    report: Report
+    cancelled: CancelCheck
+    guard: Callable[[nn.Module], float] | None
+    save: Callable[[_Run], None]
+    save_seconds: float
+    told: float = 0.0
+
+    def tell(self, run: _Run, loss: float, progress: float) -> None:
+        """Report a step, the loss curve, and from time to time the guard's opinion."""
+        run.recent.append(loss)
+        if len(run.recent) == CURVE_STEPS or progress >= 1:
+            run.losses.append((run.step, sum(run.recent) / len(run.recent)))
+            run.recent.clear()
+            self.report(Metric(name="loss", step=run.step, value=run.losses[-1][1]))
+        if self.guard and int(progress * GUARD_TIMES) > len(run.guard):
+            value = self.guard(_averaged(run))
+            run.guard.append((run.step, value))
+            self.report(Metric(name="guard_dice", step=run.step, value=value))
+        now = time.monotonic()
+        if now - self.told >= REPORT_SECONDS or progress >= 1:
+            self.told = now
+            total = max(run.step, round(run.step / progress)) if progress else run.step
+            eta = run.seconds * (1 - progress) / progress if progress else None
+            self.report(Progress(name="train", done=run.step, total=total, eta=eta))
+
+
+def _averaged(run: _Run) -> nn.Module:
+    """A copy of the network with the averaged weights, ready to predict."""
+    network = copy.deepcopy(run.network).eval()
+    network.load_state_dict(run.average)
+    return network
+
+
+def train(
+    plan: TrainingPlan,
+    cases: Sequence[CaseData],
+    folder: Path,
+    *,
+    cache: Cache,
+    init: Path | None = None,
+    resume: bool = False,
+    budget: Budget | None = None,
+    device: str = "auto",
+    report: Report = silent,
+    cancelled: CancelCheck = never,
+    guard: Callable[[nn.Module], float] | None = None,
+    save_seconds: float = SAVE_SECONDS,
+) -> Trained:
+    """Train the plan's network on *cases*.
+
+    Parameters
+    ----------
+    plan : TrainingPlan
+        Every number; its seed decides the first weights and every patch.
+    cases : sequence of CaseData
+        The labelled cases. Those of weight 0, or without a label, are left out.
+    folder : Path
+        Gets ``weights.safetensors`` and ``training.json`` at the end, and ``state/`` while training is unfinished.
+    cache : Cache
+        Of the same plan.
+    init : Path, optional
+        Weights to start from; random ones otherwise.
+    resume : bool
+        Go on from ``folder/state`` where there is one. On a processor with as many threads as before, the weights come
+        out bit for bit as without the interruption.
+    budget : Budget, optional
+        The plan's steps where not given, or where it holds neither steps nor minutes.
+    device : str
+        ``auto``, ``cpu``, ``cuda`` …
+    report, cancelled
+        Told at every step; asked between two steps.
+    guard : callable, optional
+        Given the network with its averaged weights, in evaluation mode, four times in a run; its answer is reported as
+        ``guard_dice``. It must not change the network.
+    save_seconds : float
+        The full state is saved as often.
+
+    Raises
+    ------
+    Cancelled
+        The state was saved; call again with *resume*.
+    InputError
+        Where no case has a label, or the state belongs to another run.
+    OutOfMemory
+        With what to make smaller.
+    WorkError
+        Where the loss is no number any more.
+    """
+    budget = budget if budget and (budget.steps or budget.minutes) else Budget(steps=plan.steps)
+    target = choose(device)
+    prepared = _prepare(cases, cache, report, cancelled)
+    identity = run_identity(plan, cases, plan.seed)
+    state_file = folder / "state" / "state.pt"
+    try:
+        run = _begin(plan, target, init, load_state(state_file, identity) if resume else None, report)
+        watch = _Watch(report, cancelled, guard, lambda now: save_state(state_file, now.state(identity)), save_seconds)
+        _learn(plan, prepared, run, budget, target, watch)
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        raise _in_words(error, plan, target) from error
+    return _finish(plan, run, folder, state_file)
+
+
+def _prepare(cases: Sequence[CaseData], cache: Cache, report: Report, cancelled: CancelCheck) -> list[Prepared]:
+    """The cases to learn from, each on the network's grid."""
+    report(Phase(name="prepare", text="Preparing the scans."))
+    prepared = []
+    for done, case in enumerate(cases):
+        if cancelled():
+            raise Cancelled("Stopped while preparing the scans.", "Prepared scans are kept.")
+        if case.weight > 0:
+            ready = cache.case(case)
+            if ready.label is not None:
+                prepared.append(ready)
+        report(Progress(name="prepare", done=done + 1, total=len(cases), text=case.id))
+    if not prepared:
+        raise InputError("There is no labelled case to learn from.", "Label a few cases first.")
+    return prepared
+
+
+def _begin(
+    plan: TrainingPlan, device: torch.device, init: Path | None, state: dict[str, Any] | None, report: Report
+) -> _Run:
+    """The network and its optimiser at step 0, or where the saved *state* left them."""
+    network = build_network(plan).to(device)
+    if state is not None:
+        dtype, channels_last = state["precision"]
+        precision = Precision(dtype, channels_last)
+        if state["threads"] != torch.get_num_threads():
+            report(
+                Log(
+                    text=f"Resumed on {torch.get_num_threads()} threads instead of {state['threads']}: the last digits may differ."
+                )
+            )
+    else:
+        if init is not None:
+            load_weights(network, init)
+        precision = measure_precision(plan, network, device)
+        report(Log(text=f"Training on {device} in {precision.dtype}, {torch.get_num_threads()} threads."))
+    network = network.to(memory_format=precision.layout).train()
+    optimiser = torch.optim.AdamW(
+        network.parameters(), lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=plan.weight_decay, fused=True
+    )
+    average = {name: value.detach().clone() for name, value in network.state_dict().items()}
+    run = _Run(network, optimiser, average, precision)
+    if state is not None:
+        run.restore(state)
+    return run
+
+
+def learning_rate(plan: TrainingPlan, progress: float) -> float:
+    """The learning rate at *progress* (0 to 1): a linear rise, then half a cosine down to zero."""
+    if progress < plan.warmup:
+        return plan.learning_rate * (0.1 + 0.9 * progress / plan.warmup)
+    fall = (progress - plan.warmup) / (1 - plan.warmup)
+    return plan.learning_rate * 0.5 * (1 + math.cos(math.pi * fall))
+
+
+def make_batch(plan: TrainingPlan, cases: Sequence[Prepared], step: int) -> Batch:
+    """The patches of a step: images (N, C, z, y, x), labels (N, z, y, x) and weights (N,); a function of the seed."""
+    images, labels, weights = [], [], []
+    for sample in range(plan.batch):
+        rng = generator(plan.seed, step, sample)
+        place = draw_place(cases, plan.patch, plan.foreground, rng)
+        case = cases[place.case]
+        image, label = sample_patch(case, place.start, plan.patch, plan.spacing, plan.augmentation, rng)
+        images.append(image)
+        labels.append(label)
+        weights.append(case.weight)
+    return (
+        torch.from_numpy(np.stack(images)),
+        torch.from_numpy(np.stack(labels)),
+        torch.tensor(weights, dtype=torch.float32),
+    )
+
+
+def _step(plan: TrainingPlan, run: _Run, batch: Batch, rate: float, device: torch.device) -> float:
+    """One optimiser step; returns the loss."""
+    image, label, weight = (part.to(device, non_blocking=True) for part in batch)
+    # A network with dropout then draws the same after an interruption.
+    torch.manual_seed(hash((plan.seed, run.step)) & 0x7FFFFFFF)
+    with run.precision.autocast(device):
+        logits = run.network(image.contiguous(memory_format=run.precision.layout))
+    loss = dice_ce(logits, label, weight)
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise WorkError(
+            f"The loss is no number any more at step {run.step + 1}.",
+            "Lower learning_rate in the training plan, or set precision to fp32, and start again.",
+        )
+    run.optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(run.network.parameters(), plan.clip)
+    for group in run.optimiser.param_groups:
+        group["lr"] = rate
+    run.optimiser.step()
+    run.step += 1
+    # The memory grows with the run, so that the first random weights are soon forgotten.
+    memory = min(plan.average, run.step / (run.step + 10))
+    with torch.no_grad():
+        for name, now in run.network.state_dict().items():
+            if now.is_floating_point() and memory:
+                run.average[name].lerp_(now, 1 - memory)
+            else:
+                run.average[name].copy_(now)
+    return value
+
+
+def _learn(
+    plan: TrainingPlan,
+    cases: list[Prepared],
+    run: _Run,
+    budget: Budget,
+    device: torch.device,
+    watch: _Watch,
+) -> None:
+    """Steps until the budget is used up."""
+    before = run.seconds
+    started = saved = time.monotonic()
+    # Batches are made by other threads while the network computes; what they hold does not depend on that.
+    ahead = 2 if device.type == "cpu" else 8
+    with ThreadPoolExecutor(1 if device.type == "cpu" else 8) as makers:
+        waiting: dict[int, Future[Batch]] = {}
+        progress = budget.progress(run.step, run.seconds)
+        while progress < 1:
+            if watch.cancelled():
+                watch.save(run)
+                raise Cancelled(f"Training was stopped after step {run.step}.", "Resume goes on from there.")
+            for step in range(run.step, run.step + ahead):
+                if step not in waiting:
+                    waiting[step] = makers.submit(make_batch, plan, cases, step)
+            batch = waiting.pop(run.step).result()
+            value = _step(plan, run, batch, learning_rate(plan, progress), device)
+            run.seconds = before + time.monotonic() - started
+            progress = budget.progress(run.step, run.seconds)
+            watch.tell(run, value, progress)
+            if time.monotonic() - saved >= watch.save_seconds and progress < 1:
+                watch.save(run)
+                saved = time.monotonic()
+
+
+def _finish(plan: TrainingPlan, run: _Run, folder: Path, state_file: Path) -> Trained:
+    """Write the averaged weights and the story of the run, and drop the state."""
+    weights = folder / "weights.safetensors"
+    run.network.load_state_dict(run.average)
+    save_network(run.network, weights)
+    trained = Trained(weights, run.step, run.seconds, tuple(run.losses), tuple(run.guard))
+    story = {
+        "steps": trained.steps,
+        "seconds": round(trained.seconds, 3),
+        "precision": run.precision.dtype,
+        "losses": trained.losses,
+        "guard": trained.guard,
+        "plan": plan.model_dump(mode="json"),
+    }
+    store(folder / "training.json", json.dumps(story, indent=1).encode())
+    shutil.rmtree(state_file.parent, ignore_errors=True)
+    return trained
+
+
+def _in_words(error: BaseException, plan: TrainingPlan, device: torch.device) -> WorkError:
+    """What torch or the system said, as an error of ours."""
+    text = str(error)
+    signs = ("out of memory", "can't allocate memory", "not enough memory")
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(sign in text.lower() for sign in signs):
+        patch = "×".join(str(p) for p in plan.patch)
+        return OutOfMemory(
+            f"Training ran out of memory on {device} with {plan.batch} patches of {patch} voxels a step.",
+            "Use a smaller batch or patch, or close other programs.",
+        )
+    return WorkError(f"Training failed: {text.splitlines()[0] if text else type(error).__name__}.", "See the log.")

@@ -1,0 +1,40 @@
+"""How much memory training will need, by arithmetic, before it starts."""
+
+from __future__ import annotations
+
+import torch
+
+from napari_dasl.training.plan import BASE_MEMORY_MB, TrainingPlan
+from napari_dasl.training.weights import build_network
+
+KEPT_PER_OUTPUT = 1.6
+"""Numbers kept for the backward pass per number that a layer puts out: residual sums, concatenations and their
+gradients have no layer of their own. Measured against the resident memory of training."""
+
+WEIGHT_COPIES = 5
+"""Of every weight: itself, its gradient, two moments of the optimiser, and its running average."""
+
+
+def estimate_memory_mb(plan: TrainingPlan, device: torch.device | str = "cpu") -> float:
+    """Memory that a training step of *plan* needs on *device*, in MB of 2**20 bytes.
+
+    The network is run without data (on torch's ``meta`` device) to count what its layers put out, so the estimate
+    holds for any network, patch and batch. It assumes single precision, which bf16 stays below.
+    """
+    with torch.device("meta"):
+        network = build_network(plan)
+    outputs = 0
+
+    def count(_module: object, _inputs: object, output: torch.Tensor) -> None:
+        nonlocal outputs
+        outputs += output.numel()
+
+    for module in network.modules():
+        if not any(True for _ in module.children()):
+            module.register_forward_hook(count)
+    with torch.no_grad():
+        network(torch.zeros((1, plan.in_channels, *plan.patch), device="meta"))
+    weights = sum(parameter.numel() for parameter in network.parameters())
+    values = outputs * plan.batch * KEPT_PER_OUTPUT + weights * WEIGHT_COPIES
+    own = BASE_MEMORY_MB if torch.device(device).type == "cpu" else 0
+    return own + 4 * values / 2**20
