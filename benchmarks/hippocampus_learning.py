@@ -93,9 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("NAPARI_DASL_DATA", ".")))
     parser.add_argument("--labels", type=int, default=24, help="labelled cases, the guard's sixth among them")
-    parser.add_argument(
-        "--test", type=int, default=None, help="how many of the other cases are the test; all by default"
-    )
+    parser.add_argument("--test", type=int, default=None, help="how many other cases are the test; all by default")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=None)
     parser.add_argument("--minutes", type=float, default=None)

@@ -243,12 +243,9 @@ def _begin(
     if state is not None:
         dtype, channels_last = state["precision"]
         precision = Precision(dtype, channels_last)
-        if state["threads"] != torch.get_num_threads():
-            report(
-                Log(
-                    text=f"Resumed on {torch.get_num_threads()} threads instead of {state['threads']}: the last digits may differ."
-                )
-            )
+        threads = torch.get_num_threads()
+        if state["threads"] != threads:
+            report(Log(text=f"Resumed on {threads} threads, not {state['threads']}: the last digits may differ."))
     else:
         if init is not None:
             load_weights(network, init)

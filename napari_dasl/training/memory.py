@@ -37,4 +37,4 @@ def estimate_memory_mb(plan: TrainingPlan, device: torch.device | str = "cpu") -
     weights = sum(parameter.numel() for parameter in network.parameters())
     values = outputs * plan.batch * KEPT_PER_OUTPUT + weights * WEIGHT_COPIES
     own = BASE_MEMORY_MB if torch.device(device).type == "cpu" else 0
-    return own + 4 * values / 2**20
+    return float(own + 4 * values / 2**20)

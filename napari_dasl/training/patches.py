@@ -57,16 +57,16 @@ def draw_place(cases: Sequence[Prepared], patch: Shape, foreground: float, rng: 
 
 def cut(array: NDArray[np.generic], start: Shape, size: Shape) -> NDArray[np.generic]:
     """Cut *size* voxels from *start* out of the last three axes of *array*; outside, its border voxels are repeated."""
-    result = array
-    slices, pads = [], []
+    slices: list[slice] = []
+    pads: list[tuple[int, int]] = []
     for n, first, length in zip(array.shape[-3:], start, size, strict=True):
-        low, high = np.clip((first, first + length), 0, n)
+        low, high = max(0, min(first, n)), max(0, min(first + length, n))
         if low == high:  # wholly outside: the nearest voxel stands for it
             low, high = (0, 1) if first < 0 else (n - 1, n)
-        slices.append(slice(int(low), int(high)))
+        slices.append(slice(low, high))
         before = min(max(0, -first), length - 1)
-        pads.append((before, length - before - int(high - low)))
-    result = np.asarray(array[(..., *slices)])
+        pads.append((before, length - before - (high - low)))
+    result = np.asarray(array[..., slices[0], slices[1], slices[2]])
     if any(p != (0, 0) for p in pads):
         result = np.pad(result, [(0, 0)] * (array.ndim - 3) + pads, mode="edge")
     return result
