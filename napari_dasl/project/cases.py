@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from napari_dasl.project import store
+from napari_dasl.errors import ProjectError
+from napari_dasl.project import drafts, store
 from napari_dasl.project.records import Case, CaseState, Series
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ def derive_state(
     return CaseState.SKIPPED if skipped else CaseState.UNLABELLED
 
 
-def every(database: store.Store, folder: Path, drafts: Collection[str], only: str | None = None) -> list[Case]:
+def every(database: store.Store, folder: Path, only: str | None = None) -> list[Case]:
     """Read all cases in the order they were added, or *only* one, by one query.
 
     Parameters
@@ -41,8 +43,6 @@ def every(database: store.Store, folder: Path, drafts: Collection[str], only: st
         Of the project.
     folder : Path
         The project folder; scans inside it are stored relative to it.
-    drafts : collection of str
-        Ids of the cases that have a draft.
     only : str, optional
         Id of the one case to read.
     """
@@ -59,8 +59,27 @@ def every(database: store.Store, folder: Path, drafts: Collection[str], only: st
     )
     if only is not None:
         query = query.where(store.cases.c.id == only)
+    waiting = drafts.waiting(folder)
     with database.read() as connection:
-        return [_case(row, folder, drafts) for row in connection.execute(query)]
+        return [_case(row, folder, waiting) for row in connection.execute(query)]
+
+
+def one(database: store.Store, folder: Path, case_id: str) -> Case:
+    """Read one case; ProjectError for an unknown id."""
+    found = every(database, folder, only=case_id)
+    if found:
+        return found[0]
+    known = [case.id for case in every(database, folder)]
+    raise ProjectError(f"The project has no case {case_id}.", near_miss(case_id, known, "cases"))
+
+
+def near_miss(name: str, known: Sequence[str], what: str) -> str:
+    """Say which of the *known* names was probably meant by *name*, or which there are."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if near:
+        return f"Did you mean {near[0]}?"
+    shown = ", ".join(known[:5]) + (" …" if len(known) > 5 else "")
+    return f"Its {what}: {shown}." if known else f"It has no {what} yet."
 
 
 def insert(
@@ -101,7 +120,7 @@ def replace_series(database: store.Store, folder: Path, case_id: str, series: Se
     change(database, [case_id], series=store.encode([_series_row(one, folder) for one in series]))
 
 
-def _case(row: sa.Row[Any], folder: Path, drafts: Collection[str]) -> Case:
+def _case(row: Any, folder: Path, waiting: Collection[str]) -> Case:
     from napari_dasl.volumes import Geometry
 
     grid = json.loads(row.geometry)
@@ -114,7 +133,7 @@ def _case(row: sa.Row[Any], folder: Path, drafts: Collection[str]) -> Case:
     }
     sz, sy, sx = grid["spacing"]
     z, y, x = grid["shape"]
-    state = derive_state(unreadable=row.unreadable is not None, draft=row.id in drafts, **flags)
+    state = derive_state(unreadable=row.unreadable is not None, draft=row.id in waiting, **flags)
     reason = {CaseState.UNREADABLE: row.unreadable, CaseState.SKIPPED: row.skipped}.get(state)
     return Case(
         id=row.id,

@@ -79,6 +79,7 @@ class ProjectConfig(_Part):
     guard: float = Field(
         default=0.15, ge=0, lt=1, description="Share of the labelled scans (at least 2) held back to judge models."
     )
+    copy_scans: bool = Field(default=False, description="Copy added scans into the project; otherwise refer to them.")
     database: str = Field(
         default="", description="SQLAlchemy URL of another database; empty: project.sqlite beside this file."
     )

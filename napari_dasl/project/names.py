@@ -22,8 +22,10 @@ _MODALITY_WORDS = {
     ),
 }
 _IMAGE_WORDS = frozenset(
-    "image images imagestr img scan scans volume vol data anat orig raw reg registered resampled preproc preprocessed"
-    " contrast post pre gd dicom series".split()
+    (
+        *("image", "images", "imagestr", "img", "scan", "scans", "volume", "vol", "data", "series", "dicom", "anat"),
+        *("orig", "raw", "reg", "registered", "resampled", "preproc", "preprocessed", "contrast", "post", "pre", "gd"),
+    )
 )
 _LABEL_WORD = re.compile(
     r"(mask|label|seg)[a-z]*|[a-z]+(mask|masks|label|labels|seg)|"

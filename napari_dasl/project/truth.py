@@ -40,6 +40,11 @@ def label_root(folder: Path) -> Path:
     return inner if inner.is_dir() else folder
 
 
+def label_files(folder: Path) -> list[Path]:
+    """Every volume file in a folder of labels and below it, by name."""
+    return sorted(path for path in label_root(folder).rglob("*") if names.is_volume(path) and path.is_file())
+
+
 def match(folder: Path, wanted: Iterable[Wanted], scans: Iterable[Path]) -> tuple[dict[str, Path], dict[str, str]]:
     """Find the label file of each case.
 
@@ -58,8 +63,7 @@ def match(folder: Path, wanted: Iterable[Wanted], scans: Iterable[Path]) -> tupl
         Case id to label file; and case id to the reason where several files fit. A case in neither has no label.
     """
     taken = set(scans)
-    files = sorted(p for p in label_root(folder).rglob("*") if names.is_volume(p) and p not in taken and p.is_file())
-    index = _index(files)
+    index = _index([path for path in label_files(folder) if path not in taken])
     matched: dict[str, Path] = {}
     unclear: dict[str, str] = {}
     for case in wanted:
