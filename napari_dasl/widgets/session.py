@@ -23,19 +23,23 @@ import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QObject, QTimer, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QApplication
 
 from napari_dasl.errors import DaslError, InputError
+from napari_dasl.widgets import keys, project_reading
 from napari_dasl.widgets.agenda import Agenda
 from napari_dasl.widgets.clock import EffortClock
-from napari_dasl.widgets.drafts import DraftKeeper, Work
+from napari_dasl.widgets.drafts import DraftKeeper
 from napari_dasl.widgets.jobs import Job, Jobs
 from napari_dasl.widgets.layers import LayerBoard
 from napari_dasl.widgets.prefetch import CaseReader, Maps, OpenCase, Shown
+from napari_dasl.widgets.window_link import WindowLink
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from qtpy.QtWidgets import QWidget
 
     from napari_dasl.project import Project, ProjectConfig, Revision
 
@@ -72,8 +76,6 @@ class Session(QObject):
         The case on the screen.
     selected_id : str or None
         The case whose facts are shown: the one last selected or opened.
-    opened : OpenCase or None
-        What was read of the open case: picture, label, prediction, draft.
     layers : LayerBoard
         The layers on the screen.
     clock : EffortClock
@@ -107,34 +109,43 @@ class Session(QObject):
         self.project: Project | None = None
         self.case_id: str | None = None
         self.selected_id: str | None = None
-        self.opened: OpenCase | None = None
         self.layers = LayerBoard(viewer, self)
         self.clock = EffortClock()
         self.saving = False
         self._jobs = Jobs(self)
         self._reader = CaseReader(self._jobs)
         self._drafts = DraftKeeper(self._jobs, self.layers, self.clock, self)
+        self._link = WindowLink(self, self._flush_and_wait)
         self._agenda = Agenda()
         self._token = 0
+        self._over = False
         self._empty_warned: str | None = None
         self._second = QTimer(self)
         self._second.setInterval(1000)
         self._second.timeout.connect(lambda: self.elapsed.emit(self.clock.seconds))
         self._drafts.changed.connect(self._on_draft)
         self._drafts.failed.connect(self._say_error)
+        self._drafts.accept_changed.connect(self.prediction_changed)
         self.layers.activity.connect(self.clock.event)
+        self.cases_changed.connect(self._read_waiting)
+        keys.bind(viewer, self)
         application = QApplication.instance()
         if application is not None:
             application.aboutToQuit.connect(self.shutdown)
+
+    @property
+    def opened(self) -> OpenCase | None:
+        """What was read of the open case, with what is saved of it by now."""
+        return self._drafts.opened
 
     # -- the project ----------------------------------------------------------------------------------------------
 
     def open_project(self, folder: str | Path) -> Job:
         """Open the project in *folder* in a worker; ``project_changed`` says when it is there, ``message`` why not."""
-        from napari_dasl.project import Project
-
         self.busy.emit(f"Opening {Path(folder).name}")
-        return self._jobs.read(lambda: Project.open(Path(folder)), self._on_project, self._on_failed_read)
+        return self._jobs.read(
+            lambda: project_reading.open_project(folder), lambda opened: self._take(*opened), self._on_failed_read
+        )
 
     def new_project(
         self,
@@ -147,25 +158,20 @@ class Session(QObject):
     ) -> Job:
         """Make a project in *folder* from *scans* (folders or files) in a worker, and open it.
 
-        The job's ``done`` carries the Project; what was left out, and why, comes as a warning message.
+        What was left out, and why, comes as a warning message.
         """
-        from napari_dasl.project import Project
 
-        def make() -> tuple[Project, list[str]]:
-            project = Project.create(Path(folder), config, copy_scans=copy_scans)
-            left_out = list(project.add_cases([Path(scan) for scan in scans]).skipped)
-            if labels is not None:
-                left_out += project.import_labels(Path(labels)).skipped
-            return project, [f"{Path(path).name}: {reason}" for path, reason in left_out]
+        def made(answer: tuple[Project, list[str], str]) -> None:
+            self._take(*answer[:2])
+            if answer[2]:
+                self.message.emit(answer[2], "warning")
 
-        def opened(made: tuple[Project, list[str]]) -> None:
-            self._on_project(made[0])
-            if made[1]:
-                more = f" (and {len(made[1]) - 3} more)" if len(made[1]) > 3 else ""
-                self.message.emit("Left out: " + "; ".join(made[1][:3]) + more, "warning")
-
-        self.busy.emit("Reading the scans' headers")
-        return self._jobs.read(make, opened, self._on_failed_read)
+        self.busy.emit("Reading the headers of the scans")
+        return self._jobs.read(
+            lambda: project_reading.make_project(folder, config, scans, labels, copy_scans=copy_scans),
+            made,
+            self._on_failed_read,
+        )
 
     def close_project(self) -> None:
         """Keep the open edit as a draft, clear the layers and close the project."""
@@ -176,14 +182,15 @@ class Session(QObject):
         self.project = None
         self._reader.bind(None)
         self._drafts.bind(None)
-        self._agenda.clear()
+        self._agenda = Agenda()
         self.select_case(None)
         self.project_changed.emit(None)
 
-    def _on_project(self, project: Project) -> None:
+    def _take(self, project: Project, waiting: list[str]) -> None:
         if self.project is not None:
             self.close_project()
         self.project = project
+        self._agenda.waiting = waiting
         self._reader.bind(project)
         self._drafts.bind(project)
         self.layers.set_classes(project.config.classes)
@@ -191,16 +198,24 @@ class Session(QObject):
         self.project_changed.emit(project)
         self._prefetch()
 
+    def _read_waiting(self) -> None:
+        """Read again which cases wait, in a worker; ``cases_changed`` calls this."""
+        project = self.project
+        if project is None:
+            return
+
+        def take(waiting: list[str]) -> None:
+            if self.project is project:
+                self._agenda.waiting = waiting
+                self._prefetch()
+
+        self._jobs.read(lambda: project_reading.waiting_cases(project), take, lambda _: None)
+
     # -- which case is next ---------------------------------------------------------------------------------------
 
     def queue(self) -> list[str]:
         """Cases still to be labelled, in the order in force: the worklist's where it set one, else by rank."""
-        if self.project is None:
-            return []
-        pool = [case.id for case in self.project.pool()]
-        ranks = {score.case: score.rank for score in self.project.scores()}
-        pool.sort(key=lambda case: ranks.get(case, len(ranks) + 1))
-        return self._agenda.order([case for case in pool if case not in self._drafts.being_saved])
+        return self._agenda.queue(self._drafts.being_saved)
 
     def set_queue(self, case_ids: Sequence[str] | None) -> None:
         """Take the worklist's visible order (None: the ranking's own) and read its first case ahead."""
@@ -209,7 +224,7 @@ class Session(QObject):
 
     def peek_next(self) -> str | None:
         """Return the case that :meth:`next_case` would open."""
-        return self._agenda.next(self.queue(), self.case_id)
+        return self._agenda.next(self.case_id, self._drafts.being_saved)
 
     def next_case(self) -> str | None:
         """Open the next case of the queue and return its id; None, and a message, where nothing is left."""
@@ -244,9 +259,7 @@ class Session(QObject):
 
         The edit on the screen is kept as a draft first. Of several calls in a row only the last one shows.
         """
-        if case_id == self.case_id:
-            return
-        if self.case_id is not None:
+        if self.case_id is not None and case_id != self.case_id:
             self._agenda.visited(self.case_id)
         self._open(case_id)
 
@@ -257,6 +270,9 @@ class Session(QObject):
         self._drafts.flush()
         self._token += 1
         token = self._token
+        if case_id == self.case_id:  # another case was asked for and not yet there; this one never left
+            self.busy.emit("")
+            return
         self.busy.emit(f"Opening {case_id}")
         self._reader.open(
             case_id,
@@ -268,11 +284,10 @@ class Session(QObject):
     def _show(self, opened: OpenCase) -> None:
         self._drafts.flush()
         self.case_id = opened.case.id
-        self.opened = opened
         self._empty_warned = None
         self.layers.show(opened)
         self._drafts.begin(opened)
-        self.clock.start(opened.draft_meta.get("seconds", 0.0))
+        self.clock.start(opened.draft_meta.get("seconds", 0.0), opened.draft_meta.get("strokes", 0))
         self._second.start()
         self.busy.emit("")
         self.select_case(self.case_id)
@@ -305,8 +320,8 @@ class Session(QObject):
         self._token += 1
         self._second.stop()
         self.clock.stop()
-        self.layers.clear()
-        self.opened = None
+        if self.case_id is not None:
+            self.layers.clear()
         if self.case_id is not None:
             self.case_id = None
             self.case_opened.emit(None)
@@ -354,7 +369,7 @@ class Session(QObject):
         """
         if self.project is None or self.opened is None:
             return False
-        if not self._drafts.worth_saving():
+        if not self._drafts.differs():
             self.message.emit(f"{self.case_id}: nothing changed since it was saved.", "info")
             return False
         self.saving = True
@@ -371,7 +386,7 @@ class Session(QObject):
         if self.opened is None:
             self.next_case()
             return
-        if self._drafts.untouched_and_empty() and self._empty_warned != self.case_id:
+        if self._drafts.new_and_empty() and self._empty_warned != self.case_id:
             self._empty_warned = self.case_id
             self.message.emit(
                 "Nothing is drawn. Press N again to record that there is no finding, K to accept the prediction, "
@@ -387,7 +402,8 @@ class Session(QObject):
         if self.project is None or self.case_id is None:
             return
         project, case_id = self.project, self.case_id
-        following = self._agenda.next([case for case in self.queue() if case != case_id], case_id)
+        self._agenda.done(case_id)
+        following = self.peek_next()
 
         def done(_: None) -> None:
             self.message.emit(f"{case_id} was skipped: {reason}", "info")
@@ -409,6 +425,11 @@ class Session(QObject):
         if self.opened is not None:
             self._drafts.restore(revision, _author(), self._on_saved, self._say_error)
 
+    def next_region(self) -> None:
+        """Jump to the next uncertain region of the prediction, the largest first."""
+        if not self.layers.next_region():
+            self.message.emit("No uncertain region is known for this case.", "info")
+
     def discard_draft(self) -> None:
         """Forget the unsaved strokes of the open case and show the saved label (Ctrl+Z brings them back)."""
         self._drafts.discard()
@@ -420,10 +441,9 @@ class Session(QObject):
             token, opened = self._token, self.opened
 
             def show(shown: Shown | None) -> None:
-                if token == self._token:
-                    self.opened = opened.with_prediction(shown)
-                    self.layers.show_prediction(shown, self.opened.picture)
-                    self._drafts.refresh(self.opened)
+                if token == self._token and self.opened is not None:
+                    self._drafts.refresh(self.opened.with_prediction(shown))
+                    self.layers.show_prediction(shown, opened.picture)
                     self.prediction_changed.emit()
                     self._read_maps()
 
@@ -433,25 +453,25 @@ class Session(QObject):
 
     # -- the end --------------------------------------------------------------------------------------------------
 
-    def watch(self, window: QObject | None) -> None:
-        """Write the draft when the main *window* closes (napari sends no close event to docks)."""
-        if window is not None:
-            window.installEventFilter(self)
+    def watch(self, window: QWidget | None) -> None:
+        """Take part in the main *window*: its keys, and its end. Docks call this when they are shown."""
+        self._link.watch(window)
 
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Flush the draft before the main window closes; the event goes on."""
-        if event.type() == QEvent.Type.Close:
-            self._drafts.flush()
-            self._jobs.wait()
-        return False
+    def _flush_and_wait(self) -> None:
+        self._drafts.flush()
+        self._jobs.wait()
 
     def shutdown(self) -> None:
         """Write the draft, wait for the writers, close the project; safe to call twice."""
+        if self._over:
+            return
+        self._over = True
         self._second.stop()
-        self._drafts.flush()
+        self._flush_and_wait()
         self._drafts.end()
-        self._jobs.wait()
+        self._link.release()
         self.layers.release()
+        keys.unbind(self.viewer)
         if self.project is not None:
             self.project.close()
             self.project = None
@@ -465,7 +485,7 @@ class Session(QObject):
 
     def _on_saved(self, revision: Revision) -> None:
         self.saving = False
-        self._reader.forget_labels(revision.case)
+        self._agenda.done(revision.case)
         self.saved.emit(revision.case, revision.number)
         self.cases_changed.emit()
         self.message.emit(f"{revision.case} is saved (revision {revision.number}).", "info")

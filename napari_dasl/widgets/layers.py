@@ -1,0 +1,461 @@
+"""The layers on the screen: the only module that touches napari layers.
+
+Rules, and why:
+
+- Layers are made once and reused (``layer.data = ...``). PySide6 never frees a removed layer with napari 0.9.
+- The undo history of the label layer is cleared with every case: it survives ``layer.data =``, and the next Ctrl+Z
+  would write the last patient's strokes into this one. ``editable = False; editable = True`` is the public way.
+- Every layer gets ``scale``, ``translate``, ``units`` in mm and the axis names z, y, x, never ``affine``: napari draws
+  rotated slices unrotated (napari#4205), and one layer without units turns them off for all.
+- Undo and redo emit neither ``paint`` nor ``data`` but only ``set_data``, as scrolling does.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Labels
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_dasl.widgets.canvas_words import CanvasWords
+from napari_dasl.widgets.class_colors import class_colormap, class_features
+from napari_dasl.widgets.new_layers import OVERLAYS, new_layer, outline_width, placed
+from napari_dasl.widgets.view_state import ViewState
+from napari_dasl.widgets.windowing import Windowing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from napari.layers import Image, Layer
+    from numpy.typing import NDArray
+
+    from napari_dasl.widgets.display_cache import Channel, Picture
+    from napari_dasl.widgets.prefetch import Maps, OpenCase, Shown
+
+UNDO_LIMIT_VOXELS = 4_000_000
+"""A replaced label that differs in more voxels is not put into napari's undo history (24 bytes a voxel)."""
+
+
+class LayerBoard(QObject):
+    """The layers of the open case.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer or ViewerModel
+        Where they are shown.
+    parent : QObject, optional
+        Qt owner.
+
+    Notes
+    -----
+    Signals: ``painted()`` once per stroke; ``redrawn()`` when the label layer was redrawn though the slice did not
+    change (undo, redo, and some harmless reasons); ``activity()`` on every sign of work at the canvas;
+    ``overlays_changed()`` when visibility, outline, opacity or the paint class changed.
+    """
+
+    painted = Signal()
+    redrawn = Signal()
+    activity = Signal()
+    overlays_changed = Signal()
+
+    def __init__(self, viewer: Any, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.viewer = viewer
+        self._layers: dict[str, Layer] = {}
+        self._channels: tuple[Channel, ...] = ()
+        self._classes: tuple[str, ...] = ("lesion",)
+        self._swapping = False
+        self._hidden: list[str] | None = None
+        self._regions: tuple[tuple[int, int, int], ...] = ()
+        self._region = -1
+        self._found = True
+        self._slice_state: object = None
+        self._view = ViewState(viewer)
+        self._windowing = Windowing()
+        self._words = CanvasWords(viewer)
+        self._repair = QTimer(self)
+        self._repair.setSingleShot(True)
+        self._repair.timeout.connect(self._put_back)
+        viewer.layers.events.removed.connect(self._on_removed)
+        viewer.dims.events.connect(self._on_dims)
+        viewer.cursor.events.position.connect(self._on_activity)
+        viewer.scene.camera.events.zoom.connect(self._on_activity)
+
+    # -- making layers --------------------------------------------------------------------------------------------
+
+    def __getitem__(self, role: str) -> Layer:
+        """Return a layer by its role, such as ``channel 0`` (the reference), ``label`` or ``prediction``."""
+        return self._layers[role]
+
+    def __contains__(self, role: str) -> bool:
+        return role in self._layers
+
+    def _put(self, role: str, data: NDArray[Any], spacing: Sequence[float], origin: Sequence[float]) -> Layer:
+        """Show *data* in the layer of *role*, which is made the first time."""
+        layer = self._layers.get(role)
+        if layer is None:
+            layer = self._make(role, placed(data, spacing, origin))
+            self._layers[role] = layer
+            self._insert(role)
+            return layer
+        layer.data = data
+        layer.scale = tuple(spacing)
+        layer.translate = tuple(origin)
+        return layer
+
+    def _make(self, role: str, place: dict[str, Any]) -> Layer:
+        layer = new_layer(role, place)
+        if role == "label":
+            layer.events.paint.connect(self._on_paint)
+            layer.events.set_data.connect(self._on_set_data)
+            for name in ("selected_label", "contour", "opacity"):
+                layer.events[name].connect(self._on_look)
+        elif role not in OVERLAYS:
+            layer.events.contrast_limits.connect(self._on_contrast)
+        if isinstance(layer, Labels):
+            self._dress(role, layer)
+        layer.events.visible.connect(self._on_look)
+        return layer
+
+    def _dress(self, role: str, layer: Labels) -> None:
+        layer.colormap = class_colormap(len(self._classes), light=role == "prediction")
+        layer.features = class_features(self._classes)
+
+    def _insert(self, role: str) -> None:
+        """Put the layer of *role* at its height: the reference below, the other channels, then the overlays."""
+        order = [*sorted(name for name in self._layers if name not in OVERLAYS), *OVERLAYS]
+        present = list(self.viewer.layers)
+        at = len(present)
+        for later in order[order.index(role) + 1 :]:
+            layer = self._layers.get(later)
+            if layer is not None and layer in present:
+                at = present.index(layer)
+                break
+        self.viewer.layers.insert(at, self._layers[role])
+
+    # -- a case ---------------------------------------------------------------------------------------------------
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes; label k is the k-th."""
+        return self._classes
+
+    def set_classes(self, names: Sequence[str]) -> None:
+        """Take the classes of a project, with their colours."""
+        self._classes = tuple(names)
+        for role in ("label", "prediction"):
+            if role in self._layers:
+                self._dress(role, self._layers[role])
+        if "label" in self._layers:
+            self._layers["label"].selected_label = 1
+
+    def show(self, opened: OpenCase) -> None:
+        """Show a case: its channels, its label and its prediction, at the largest finding."""
+        first = "label" not in self._layers
+        reference = opened.picture.channels[0]
+        with self._swap():
+            self._remember_windows()
+            self._view.keep()
+            self._channels = opened.picture.channels
+            for number, channel in enumerate(self._channels):
+                self._show_channel(number, channel)
+            self._empty_channels(len(self._channels))
+            label = self._put("label", opened.mask, reference.spacing, reference.origin)
+            self._forget_undo(label)
+            self._show_prediction(opened.shown, reference)
+            self._show_maps(None)
+            if first:
+                self.viewer.layers.selection.active = label
+            self._put_back()
+            self._view.apply(reference.spacing, reference.origin, reference.array.shape)
+            self._found = opened.found
+            self._go_to(opened.focus)
+        self._words.title = _title(opened)
+        self._write()
+        self.overlays_changed.emit()
+
+    def show_prediction(self, shown: Shown | None, picture: Picture) -> None:
+        """Show another prediction of the open case; the label layer stays untouched."""
+        with self._swap():
+            self._show_prediction(shown, picture.channels[0])
+            self._show_maps(None)
+
+    def show_maps(self, maps: Maps) -> None:
+        """Show uncertainty and probability, which arrive a moment after the case."""
+        with self._swap():
+            self._show_maps(maps)
+        if not self._found and maps.regions:
+            self._found = True
+            self._go_to(maps.regions[0])
+
+    def clear(self) -> None:
+        """Empty the screen; the layers stay for the next case."""
+        with self._swap():
+            self._remember_windows()
+            self._channels = ()
+            empty = np.zeros((1, 1, 1), dtype=np.uint8)
+            for role in list(self._layers):
+                self._put(role, empty.copy(), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+            if "label" in self._layers:
+                self._forget_undo(self._layers["label"])
+        self._regions = ()
+        self._view.forget()
+        self._words.refresh(None)
+
+    def _show_channel(self, number: int, channel: Channel) -> None:
+        role = f"channel {number}"
+        fresh = role not in self._layers
+        layer = self._put(role, channel.array, channel.spacing, channel.origin)
+        layer.name = channel.modality or channel.name if channel.name == "image" else channel.name
+        if fresh and number:
+            layer.visible = False
+        self._apply_window(layer, channel, fused=number > 0)
+
+    def _empty_channels(self, count: int) -> None:
+        nothing = np.zeros((1, 1, 1), dtype=np.uint8)
+        reference = self._channels[0]
+        for role in [role for role in self._layers if role not in OVERLAYS]:
+            if int(role.split()[1]) >= count:
+                self._put(role, nothing, reference.spacing, reference.origin)
+                self._layers[role].visible = False
+
+    def _show_prediction(self, shown: Shown | None, reference: Channel) -> None:
+        mask = shown.mask if shown is not None else np.broadcast_to(np.uint8(0), reference.array.shape)
+        self._put("prediction", mask, reference.spacing, reference.origin)
+
+    def _show_maps(self, maps: Maps | None) -> None:
+        reference = self._channels[0]
+        nothing = np.broadcast_to(np.float32(0), reference.array.shape)
+        self._regions = maps.regions if maps is not None else ()
+        self._region = -1
+        for role in ("probability", "uncertainty"):
+            data = getattr(maps, role) if maps is not None else nothing
+            self._put(role, data, reference.spacing, reference.origin)
+
+    @contextmanager
+    def _swap(self) -> Iterator[None]:
+        """Stand for changes of our own, which are neither strokes nor somebody's wish about windows."""
+        self._swapping = True
+        try:
+            yield
+        finally:
+            self._swapping = False
+            self._slice_state = self._slices()
+
+    # -- the label ------------------------------------------------------------------------------------------------
+
+    def label_view(self) -> NDArray[Any]:
+        """Return the label layer's mask itself, for comparing; never keep or change it."""
+        return np.asarray(self._layers["label"].data)
+
+    def label_copy(self) -> NDArray[Any]:
+        """Return a copy of the mask on the screen (z, y, x)."""
+        return np.array(self._layers["label"].data)
+
+    def replace_label(self, mask: NDArray[Any]) -> None:
+        """Put *mask* into the label layer as one step of napari's undo.
+
+        A very large change is not undoable by Ctrl+Z (see :data:`UNDO_LIMIT_VOXELS`); the history is then cleared.
+        """
+        layer = self._layers["label"]
+        current = layer.data
+        indices = np.nonzero(current != mask)
+        if not indices[0].size:
+            return
+        with self._swap():
+            if indices[0].size <= UNDO_LIMIT_VOXELS:
+                layer.data_setitem(indices, mask[indices].astype(current.dtype))
+            else:
+                current[...] = mask
+                layer.refresh()
+                self._forget_undo(layer)
+            layer.refresh()
+
+    def _forget_undo(self, layer: Labels) -> None:
+        """Clear the undo history, and keep the tool in the hand."""
+        mode = layer.mode
+        layer.editable = False
+        layer.editable = True
+        layer.mode = mode
+
+    def paint_with(self, number: int) -> None:
+        """Paint class *number* from now on."""
+        if "label" in self._layers:
+            self._layers["label"].selected_label = number
+            self.viewer.layers.selection.active = self._layers["label"]
+
+    @property
+    def paint_class(self) -> int:
+        """The class that brush and fill paint."""
+        return int(self._layers["label"].selected_label) if "label" in self._layers else 1
+
+    # -- how it looks ---------------------------------------------------------------------------------------------
+
+    def toggle_overlays(self) -> None:
+        """Hide every overlay, to see the scan alone, or show those again that were hidden."""
+        if "label" not in self._layers:
+            return
+        visible = [role for role in OVERLAYS if self._layers[role].visible]
+        if visible:
+            self._hidden = visible
+            for role in visible:
+                self._layers[role].visible = False
+        else:
+            for role in self._hidden or ["label", "prediction"]:
+                self._layers[role].visible = True
+
+    def toggle(self, role: str) -> None:
+        """Show or hide one overlay."""
+        if role in self._layers:
+            self._layers[role].visible = not self._layers[role].visible
+
+    def is_visible(self, role: str) -> bool:
+        """Whether the layer of *role* is shown."""
+        return role in self._layers and bool(self._layers[role].visible)
+
+    def set_outline(self, outline: bool) -> None:
+        """Draw the label as an outline, so that the anatomy under it stays visible, or filled."""
+        if "label" in self._layers:
+            layer = self._layers["label"]
+            layer.contour = outline_width(layer.data) if outline else 0
+
+    @property
+    def outline(self) -> bool:
+        """Whether the label is drawn as an outline."""
+        return "label" not in self._layers or self._layers["label"].contour > 0
+
+    def set_opacity(self, opacity: float) -> None:
+        """Set the opacity of label and prediction, 0 to 1."""
+        for role in ("label", "prediction"):
+            if role in self._layers:
+                self._layers[role].opacity = opacity
+
+    @property
+    def opacity(self) -> float:
+        """Opacity of the label."""
+        return float(self._layers["label"].opacity) if "label" in self._layers else 0.9
+
+    def next_window(self) -> str:
+        """Go on to the next window of the active channel (else the reference); return it in words."""
+        if not self._channels:
+            return ""
+        active, number = self.viewer.layers.selection.active, 0
+        for place in range(len(self._channels)):
+            if active is not None and active == self._layers[f"channel {place}"]:
+                number = place
+        channel, layer = self._channels[number], self._layers[f"channel {number}"]
+        self._windowing.next(channel)
+        self._apply_window(layer, channel, fused=number > 0)
+        self._write()
+        return self._windowing.words(channel)
+
+    def _apply_window(self, layer: Image, channel: Channel, *, fused: bool) -> None:
+        swapping, self._swapping = self._swapping, True
+        limits = self._windowing.limits(channel)
+        colormap = self._windowing.preset(channel).colormap
+        layer.colormap = "hot" if fused and channel.modality == "PET" and colormap == "gray_r" else colormap
+        layer.blending = "additive" if fused and channel.modality == "PET" else "translucent_no_depth"
+        layer.contrast_limits = limits
+        layer.contrast_limits_range = (min(limits[0], channel.span[0]), max(limits[1], channel.span[1]))
+        self._swapping = swapping
+
+    def _remember_windows(self) -> None:
+        for number, channel in enumerate(self._channels):
+            self._windowing.remember(channel.name, tuple(self._layers[f"channel {number}"].contrast_limits))
+
+    # -- where it looks -------------------------------------------------------------------------------------------
+
+    @property
+    def region_count(self) -> int:
+        """Number of uncertain regions of the prediction on the screen."""
+        return len(self._regions)
+
+    def next_region(self) -> str:
+        """Jump to the next uncertain region, the largest first; return which one in words."""
+        if not self._regions:
+            return ""
+        self._region = (self._region + 1) % len(self._regions)
+        self._go_to(self._regions[self._region])
+        self._words.remark = f"uncertain region {self._region + 1} of {len(self._regions)}"
+        self._write()
+        return self._words.remark
+
+    def _go_to(self, voxel: tuple[int, int, int]) -> None:
+        reference = self._channels[0]
+        self._view.look_at(
+            tuple(
+                origin + place * step
+                for origin, place, step in zip(reference.origin, voxel, reference.spacing, strict=True)
+            )
+        )
+
+    # -- events ---------------------------------------------------------------------------------------------------
+
+    def _slices(self) -> object:
+        dims = self.viewer.dims
+        return tuple(dims.point), tuple(dims.order), dims.ndisplay
+
+    def _on_paint(self, event: Any = None) -> None:
+        if not self._swapping:
+            self.painted.emit()
+            self.activity.emit()
+
+    def _on_set_data(self, event: Any = None) -> None:
+        state = self._slices()
+        if not self._swapping and state == self._slice_state:
+            self.redrawn.emit()
+        self._slice_state = state
+
+    def _on_activity(self, event: Any = None) -> None:
+        if self._channels and not self._swapping:
+            self.activity.emit()
+
+    def _on_dims(self, event: Any = None) -> None:
+        if self._channels and not self._swapping:
+            self._words.remark = ""
+            self.activity.emit()
+            self._write()
+
+    def _on_look(self, event: Any = None) -> None:
+        if not self._swapping:
+            self.overlays_changed.emit()
+
+    def _on_contrast(self, event: Any = None) -> None:
+        if not self._swapping and self._channels:
+            self._remember_windows()
+            self._write()
+
+    def _write(self) -> None:
+        if self._channels:
+            self._words.window = self._windowing.words(self._channels[0])
+            self._words.refresh(self._channels[0].array.shape)
+
+    def _on_removed(self, event: Any) -> None:
+        if any(event.value == layer for layer in self._layers.values()):
+            self._repair.start(0)
+
+    def _put_back(self) -> None:
+        """Show our layers again that somebody deleted: their data was never gone."""
+        for role, layer in self._layers.items():
+            if layer not in self.viewer.layers:
+                self._insert(role)
+
+    def release(self) -> None:
+        """Leave the viewer alone from now on: the session is over."""
+        self._repair.stop()
+        self._channels = ()
+        self.viewer.layers.events.removed.disconnect(self._on_removed)
+        self.viewer.dims.events.disconnect(self._on_dims)
+        self.viewer.cursor.events.position.disconnect(self._on_activity)
+        self.viewer.scene.camera.events.zoom.disconnect(self._on_activity)
+
+
+def _title(opened: OpenCase) -> str:
+    parts = [opened.case.id, *(channel.modality or channel.name for channel in opened.picture.channels[:1])]
+    if opened.picture.oblique:
+        parts.append("oblique")
+    if opened.case.guard:
+        parts.append("guard case")
+    return " · ".join(parts)

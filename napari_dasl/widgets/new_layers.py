@@ -1,0 +1,51 @@
+"""How our napari layers are made; :mod:`napari_dasl.widgets.layers` alone uses them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image, Labels
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari.layers import Layer
+    from numpy.typing import NDArray
+
+OVERLAYS = ("label", "prediction", "probability", "uncertainty")
+"""Roles of our layers above the channels, from bottom to top."""
+
+
+def placed(data: NDArray[Any], spacing: Sequence[float], origin: Sequence[float]) -> dict[str, Any]:
+    """Return the arguments that put (z, y, x) *data* where it lies in mm; the same for every layer."""
+    return {
+        "data": data,
+        "scale": tuple(spacing),
+        "translate": tuple(origin),
+        "units": ("mm",) * 3,
+        "axis_labels": ("z", "y", "x"),
+    }
+
+
+def outline_width(data: NDArray[Any]) -> int:
+    """Return the width of the label's outline in voxels, so that it is seen on fine and on coarse scans."""
+    return 2 if max(data.shape[1:]) > 160 else 1
+
+
+def new_layer(role: str, place: dict[str, Any]) -> Layer:
+    """Make the layer of *role*.
+
+    Label and prediction are outlines, so that the anatomy under them stays visible; probability and uncertainty are
+    hidden until somebody asks for them. Filling in 3D is off (``n_edit_dimensions`` 2), because one click into the
+    background of a CT would take seconds in the window's thread.
+    """
+    if role in {"label", "prediction"}:
+        layer = Labels(**place, name=role, opacity=0.9)
+        layer.contour = outline_width(place["data"]) if role == "label" else 1
+        layer.n_edit_dimensions = 2
+        layer.editable = role == "label"
+        return layer
+    if role in OVERLAYS:
+        limits, colormap = ((0.0, 0.5), "magma") if role == "uncertainty" else ((0.0, 1.0), "viridis")
+        return Image(**place, name=role, blending="additive", colormap=colormap, contrast_limits=limits, visible=False)
+    return Image(**place, name=role, contrast_limits=(0, 1), blending="translucent_no_depth")

@@ -1,0 +1,73 @@
+"""What a session reads and makes of project folders, off the window's thread. No Qt here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_dasl.project import Project, ProjectConfig
+
+_SAID = 3
+
+
+def open_project(folder: str | Path) -> tuple[Project, list[str]]:
+    """Open the project in *folder*; return it with its cases still to be labelled, best first."""
+    from napari_dasl.project import Project
+
+    project = Project.open(Path(folder))
+    return project, waiting_cases(project)
+
+
+def make_project(
+    folder: str | Path,
+    config: ProjectConfig,
+    scans: Sequence[str | Path],
+    labels: str | Path | None,
+    *,
+    copy_scans: bool,
+) -> tuple[Project, list[str], str]:
+    """Make a project; return it with its waiting cases and a sentence about what was left out (empty: nothing)."""
+    from napari_dasl.project import Project
+
+    project = Project.create(Path(folder), config, copy_scans=copy_scans)
+    left_out = list(project.add_cases([Path(scan) for scan in scans]).skipped)
+    if labels is not None:
+        left_out += project.import_labels(Path(labels)).skipped
+    words = "; ".join(f"{Path(path).name}: {reason}" for path, reason in left_out[:_SAID])
+    if len(left_out) > _SAID:
+        words += f" (and {len(left_out) - _SAID} more)"
+    return project, waiting_cases(project), f"Left out: {words}" if words else ""
+
+
+def waiting_cases(project: Project) -> list[str]:
+    """Return the cases that wait for a human label, in the order of the ranking; unranked ones at the end."""
+    ranks = {score.case: score.rank for score in project.scores()}
+    pool = [case.id for case in project.pool()]
+    return sorted(pool, key=lambda case: ranks.get(case, len(ranks) + 1))
+
+
+def class_volumes(mask: NDArray[np.integer], classes: int, spacing: Sequence[float]) -> list[float]:
+    """Return the volume of each class in millilitres.
+
+    Parameters
+    ----------
+    mask : (z, y, x) array
+        Label map, 0 is background.
+    classes : int
+        Number of classes.
+    spacing : (float, float, float)
+        (sz, sy, sx) in mm.
+    """
+    counts = np.zeros(classes + 1, dtype=np.int64)
+    for plane in mask:  # plane by plane, because bincount turns everything into 64 bit
+        if plane.any():
+            counts += np.bincount(plane.ravel(), minlength=classes + 1)[: classes + 1]
+    voxel = float(np.prod(spacing)) / 1000
+    return [float(count) * voxel for count in counts[1:]]
