@@ -112,7 +112,7 @@ class Learning:
             )
         if probability.shape[0] != 1 + len(self.config.classes):
             raise LabelError(
-                f"The prediction of {case.id} has {probability.shape[0]} channels, not background and one for each of the "
+                f"The prediction of {case.id} has {probability.shape[0]} channels, not background and each of the "
                 f"{len(self.config.classes)} classes.",
                 "Train a new model for these classes.",
             )

@@ -11,8 +11,6 @@ from napari_dasl.errors import GridMismatch, VolumeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from napari_dasl.project.records import Case, Series
@@ -29,21 +27,20 @@ def difference(series: Series) -> tuple[str, FileStamp | None]:
     (str, FileStamp or None)
         "" or the change in words; and a stamp to remember where only the time differs (the file was copied or touched).
     """
-    from napari_dasl.volumes import fingerprint_file
+    from napari_dasl.volumes import fingerprint_file, quick_stamp
 
     path, known = series.path, series.stamp
     if not path.exists():
         return f"The scan {path} is missing.", None
     try:
-        if path.is_file():
-            found = path.stat()
-            if found.st_size != known.size:
-                return f"The scan {path} has changed: {found.st_size} bytes instead of {known.size}.", None
-            if found.st_mtime_ns == known.mtime_ns:
-                return "", None
+        found = quick_stamp(path)
+        if found.size != known.size:
+            return f"The scan {path} has changed: {found.size} bytes instead of {known.size}.", None
+        if found.mtime_ns == known.mtime_ns:
+            return "", None
         stamp = fingerprint_file(path)
-    except (OSError, VolumeError) as error:
-        return f"The scan {path} cannot be read: {error}.", None
+    except VolumeError as error:
+        return error.message, None
     if stamp.sha256 != known.sha256:
         return f"The scan {path} has changed: its content differs from the one that was added.", None
     return "", None if stamp == known else stamp
@@ -69,7 +66,7 @@ def current_sha256(series: Series) -> str:
         return series.stamp.sha256
     try:
         return fingerprint_file(series.path).sha256
-    except (OSError, VolumeError):
+    except VolumeError:
         return series.stamp.sha256
 
 
@@ -136,8 +133,3 @@ def stack(case: Case, channels: Sequence[str]) -> NDArray[np.float32]:
         same = case.geometry.matches(volume.geometry)
         array[index] = volume.array if same else resample_onto(volume, case.geometry)
     return array
-
-
-def missing_reason(path: Path) -> str:
-    """Why a path that was given cannot be added."""
-    return "there is no such file or folder" if not path.exists() else "it holds no scan"
