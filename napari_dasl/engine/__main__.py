@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from napari_dasl.engine.server import serve
+from napari_dasl.engine.server import main
 
 if __name__ == "__main__":
-    sys.exit(serve())
+    sys.exit(main())

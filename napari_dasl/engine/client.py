@@ -53,7 +53,7 @@ class EngineProcess:
 
     info: wire.Initialized
 
-    def __init__(self, command: Sequence[str] = (), *, log: Callable[[str], None] | None = None) -> None:
+    def __init__(self, command: Sequence[str] | None = None, *, log: Callable[[str], None] | None = None) -> None:
         self.command = default_command(command)
         self.heartbeat: wire.Heartbeat | None = None
         self._log = log
@@ -83,13 +83,13 @@ class EngineProcess:
             reader.start()
 
     @classmethod
-    def start(cls, command: Sequence[str] = (), *, log: Callable[[str], None] | None = None) -> Self:
+    def start(cls, command: Sequence[str] | None = None, *, log: Callable[[str], None] | None = None) -> Self:
         """Start an engine and wait until it has said who it is.
 
         Parameters
         ----------
         command : sequence of str, optional
-            The full command, such as ``("ssh", "gpu-box", "napari-dasl", "engine")``; this Python's engine when empty.
+            The full command, such as ``("ssh", "gpu-box", "napari-dasl", "engine")``; this Python's by default.
         log : callable, optional
             Gets every line of the engine's standard error.
 
@@ -151,19 +151,20 @@ class EngineProcess:
         """Go on with the round that was cancelled or interrupted, and return its result."""
         return self.run_job(wire.RoundResume(project=_full(project)), on_event)
 
-    def predict(
+    def run_predict(
         self,
         project: str | Path,
         cases: Sequence[str] | None = None,
         *,
         all: bool = False,
+        device: str = "auto",
         on_event: Report = silent,
     ) -> dict[str, Any]:
         """Predict *cases*, the pool when it is None, or every case with *all*."""
         named = None if cases is None else tuple(cases)
-        return self.run_job(wire.PredictStart(project=_full(project), cases=named, all=all), on_event)
+        return self.run_job(wire.PredictStart(project=_full(project), cases=named, all=all, device=device), on_event)
 
-    def rank(self, project: str | Path, on_event: Report = silent) -> dict[str, Any]:
+    def run_rank(self, project: str | Path, on_event: Report = silent) -> dict[str, Any]:
         """Rank the predicted cases anew."""
         return self.run_job(wire.RankStart(project=_full(project)), on_event)
 

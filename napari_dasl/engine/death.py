@@ -16,15 +16,15 @@ SAFE = "Your labels are safe; run the round again with --resume, or press Resume
 _OUR_MISTAKE = re.compile(r"^(Fatal Python error: |[\w.]*(Error|Exception|Interrupt|Exit)\b)")
 
 
-def default_command(command: Sequence[str] = ()) -> list[str]:
+def default_command(command: Sequence[str] | None = None) -> list[str]:
     """Return the full command that starts the engine: *command*, or this Python's own engine where it is empty.
 
     Parameters
     ----------
-    command : sequence of str
+    command : sequence of str, optional
         ``engine.command`` of the project, such as ``("ssh", "gpu-box", "napari-dasl", "engine")``.
     """
-    return list(command) or [sys.executable, "-m", "napari_dasl.engine"]
+    return list(command or ()) or [sys.executable, "-m", "napari_dasl.engine"]
 
 
 def cannot_start(command: Sequence[str], reason: str) -> EngineError:

@@ -61,11 +61,13 @@ def resume_round(params: wire.RoundResume, report: Report, cancelled: CancelChec
 
 
 def predict(params: wire.PredictStart, report: Report, cancelled: CancelCheck) -> dict[str, Any]:
-    """Predict cases with the active model."""
+    """Predict cases with the active model, and rank the unlabelled ones anew."""
     rounds = import_module("napari_dasl.rounds")
     cases = None if params.cases is None else list(params.cases)
     with _open(params.project) as project:
-        return as_result(rounds.predict(project, cases, all=params.all, report=report, cancelled=cancelled))
+        # Without a device of its own, the request leaves the choice to the project.
+        own = {} if params.device == "auto" else {"device": params.device}
+        return as_result(rounds.predict(project, cases, all=params.all, report=report, cancelled=cancelled, **own))
 
 
 def rank(params: wire.RankStart, report: Report, cancelled: CancelCheck) -> dict[str, Any]:
@@ -91,14 +93,20 @@ def _round(
     project: Any, plan: RoundPlan, report: Report, cancelled: CancelCheck, *, resume: bool = False
 ) -> dict[str, Any]:
     rounds, training = import_module("napari_dasl.rounds"), import_module("napari_dasl.training")
-    detailed = rounds.training_plan(project, plan)
+    if not resume:
+        # First, because the training plan is derived from the scans that are not in the guard set.
+        import_module("napari_dasl.rounds.planning").choose_guard_if_missing(project, report)
+    detailed = rounds.training_plan(project, plan, report=report)
     wanted = plan.device if plan.device != "auto" else project.config.training.device
     chosen = str(import_module("napari_dasl.training.device").choose(wanted))
+    strides = detailed.network_options.get("strides")
+    multiple = import_module("napari_dasl.training.topology").divisor(strides) if strides else memory.MULTIPLE
 
-    def estimate(batch: int, patch: tuple[int, int, int]) -> float:
+    def estimate(batch: int, patch: memory.Triple) -> float:
         return float(training.estimate_memory_mb(detailed.model_copy(update={"batch": batch, "patch": patch}), chosen))
 
-    memory.check(estimate, detailed.batch, detailed.patch, available=memory.available_mb(chosen), device=chosen)
+    available = memory.available_mb(chosen)
+    memory.check(estimate, detailed.batch, detailed.patch, available=available, device=chosen, multiple=multiple)
     return with_one_retry(
         lambda now: as_result(
             rounds.run(project, now, report=report, cancelled=cancelled, resume=resume and now is plan)
@@ -107,6 +115,7 @@ def _round(
         detailed.batch,
         detailed.patch,
         report,
+        multiple,
     )
 
 
@@ -114,8 +123,9 @@ def with_one_retry(
     run: Callable[[RoundPlan], dict[str, Any]],
     plan: RoundPlan,
     batch: int,
-    patch: tuple[int, int, int],
+    patch: memory.Triple,
     report: Report,
+    multiple: memory.Triple = memory.MULTIPLE,
 ) -> dict[str, Any]:
     """Run *plan*; when memory runs out, run it once more with half the batch, or with a smaller patch.
 
@@ -125,13 +135,15 @@ def with_one_retry(
         Does the work for a plan.
     batch, patch
         What *plan* comes to with the defaults of the project filled in; *patch* is (z, y, x) in voxels.
+    multiple : tuple of int
+        What each side of a patch must be a multiple of.
 
     Raises
     ------
     TooLarge
         If memory runs out again, with the next smaller sizes as its ``retry``.
     """
-    first = memory.smaller(batch, patch)
+    first = memory.smaller(batch, patch, multiple)
     said = _out_of_memory(run, plan)
     if isinstance(said, dict):
         return said
@@ -143,7 +155,7 @@ def with_one_retry(
     again = _out_of_memory(run, retried)
     if isinstance(again, dict):
         return again
-    second = memory.smaller(first.get("batch", batch), tuple(first.get("patch", patch)))
+    second = memory.smaller(first.get("batch", batch), tuple(first.get("patch", patch)), multiple)
     retry = None if second is None else first | second
     raise memory.TooLarge(
         f"Memory ran out twice, the second time with {memory.in_words(first)} ({again}).",
@@ -173,9 +185,9 @@ def _free() -> None:
 
 
 def as_result(value: Any) -> dict[str, Any]:
-    """Return what a job made as a JSON object, with the keys of the command line."""
+    """Return what a job made as a JSON object, with the keys of the command line; of a ranking its length and notes."""
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json", by_alias=True)
     if isinstance(value, dict):
         return value
-    return {"ranked": len(value)} if isinstance(value, (list, tuple)) else {}
+    return {"ranked": len(value.scores), "notes": list(value.notes)}

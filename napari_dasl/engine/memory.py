@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MB = 2**20
-SMALLEST_PATCH = 16
+Triple = tuple[int, int, int]
+MULTIPLE: Triple = (16, 16, 16)
+SHORTEST_SIDE = 16
 _SIGNS = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
 
 
@@ -37,7 +39,7 @@ def is_out_of_memory(problem: BaseException) -> bool:
     return isinstance(problem, RuntimeError) and any(sign in words for sign in _SIGNS)
 
 
-def smaller(batch: int, patch: tuple[int, int, int]) -> dict[str, Any] | None:
+def smaller(batch: int, patch: Triple, multiple: Triple = MULTIPLE) -> dict[str, Any] | None:
     """Return what to change first so that a training step needs less: half the batch, then half the longest patch side.
 
     Parameters
@@ -46,20 +48,21 @@ def smaller(batch: int, patch: tuple[int, int, int]) -> dict[str, Any] | None:
         Patches per step now.
     patch : tuple of int
         Patch size (z, y, x) in voxels now.
+    multiple : tuple of int
+        What each side must be a multiple of, by the strides of the network.
 
     Returns
     -------
     dict or None
-        ``{"batch": n}`` or ``{"patch": [z, y, x]}``; None where nothing smaller makes sense. A halved side stays a
-        multiple of 16 voxels, which every network here can take.
+        ``{"batch": n}`` or ``{"patch": [z, y, x]}``; None where nothing smaller makes sense.
     """
     if batch > 1:
         return {"batch": batch // 2}
-    longest = max(range(3), key=lambda axis: patch[axis])
-    half = patch[longest] // 2 // SMALLEST_PATCH * SMALLEST_PATCH
-    if half < SMALLEST_PATCH:
-        return None
-    return {"patch": [half if axis == longest else side for axis, side in enumerate(patch)]}
+    for axis in sorted(range(3), key=lambda axis: -patch[axis]):
+        half = patch[axis] // 2 // multiple[axis] * multiple[axis]
+        if half >= SHORTEST_SIDE:
+            return {"patch": [half if other == axis else side for other, side in enumerate(patch)]}
+    return None
 
 
 def in_words(retry: dict[str, Any] | None) -> str:
@@ -137,12 +140,13 @@ def _reclaimable(path: Path, key: str) -> int:
 
 
 def check(
-    estimate: Callable[[int, tuple[int, int, int]], float],
+    estimate: Callable[[int, Triple], float],
     batch: int,
-    patch: tuple[int, int, int],
+    patch: Triple,
     *,
     available: float,
     device: str = "cpu",
+    multiple: Triple = MULTIPLE,
 ) -> float:
     """Refuse training that will not fit, and name what would.
 
@@ -154,6 +158,8 @@ def check(
         What the plan asks for; *patch* is (z, y, x) in voxels.
     available : float
         MB that are free on *device*.
+    multiple : tuple of int
+        What each side of a patch must be a multiple of.
 
     Returns
     -------
@@ -170,7 +176,7 @@ def check(
         return needed
     tried_batch, tried_patch = batch, patch
     retry: dict[str, Any] | None = None
-    while (step := smaller(tried_batch, tried_patch)) is not None:
+    while (step := smaller(tried_batch, tried_patch, multiple)) is not None:
         tried_batch = step.get("batch", tried_batch)
         tried_patch = tuple(step.get("patch", tried_patch))
         changed = {"batch": tried_batch} if tried_batch != batch else {}

@@ -77,6 +77,7 @@ class PredictStart(_Params):
     project: str
     cases: tuple[str, ...] | None = None
     all: bool = False
+    device: str = "auto"
 
 
 class RankStart(_Params):

@@ -63,6 +63,11 @@ def serve(jobs: Mapping[str, Job] | None = None, device: Callable[[], str] | Non
     return server.work()
 
 
+def main() -> int:
+    """Serve the real jobs: what ``napari-dasl engine`` and ``python -m napari_dasl.engine`` do."""
+    return serve()
+
+
 def _private_streams() -> tuple[int, int]:
     """Take standard input and output away from everything else in this process; return descriptors that are ours."""
     inbox, outbox = os.dup(0), os.dup(1)

@@ -32,6 +32,11 @@ def test_half_the_batch_first_then_the_longest_side():
     assert memory.smaller(1, (16, 16, 16)) is None
 
 
+def test_a_side_stays_a_multiple_of_the_strides_of_the_network():
+    assert memory.smaller(1, (12, 40, 40), (1, 8, 8)) == {"patch": [12, 16, 40]}
+    assert memory.smaller(1, (40, 16, 16), (32, 16, 16)) is None
+
+
 def test_what_fits_passes_with_its_estimate():
     assert memory.check(voxels, 2, (10, 10, 10), available=2.0) == 2.0
 

@@ -62,8 +62,8 @@ def test_a_round_tells_its_events_in_order_and_then_its_result(engine, tmp_path)
 
 
 def test_jobs_follow_one_another_in_one_engine(engine, tmp_path):
-    assert engine.predict(tmp_path, ["a", "b"]) == {"predicted": ["a", "b"], "all": False}
-    assert engine.predict(tmp_path, all=True) == {"predicted": [], "all": True}
+    assert engine.run_predict(tmp_path, ["a", "b"]) == {"predicted": ["a", "b"], "all": False}
+    assert engine.run_predict(tmp_path, all=True) == {"predicted": [], "all": True}
 
 
 def test_what_libraries_print_cannot_corrupt_the_protocol(engine, tmp_path):
@@ -78,7 +78,7 @@ def test_an_error_arrives_as_itself_with_its_hint(engine, tmp_path):
         engine.run_round(tmp_path / "full")
     assert (caught.value.message, caught.value.hint) == ("The disk of /study is full.", "Free 2 GB.")
     with pytest.raises(errors.OutOfMemory) as caught:
-        engine.rank(tmp_path)
+        engine.run_rank(tmp_path)
     assert caught.value.retry == {"batch": 1}
 
 
@@ -144,7 +144,7 @@ def test_a_second_job_is_refused_while_one_runs(engine, tmp_path):
     def listen(event):
         if not refused:
             with pytest.raises(errors.EngineError) as caught:
-                engine.rank(tmp_path)
+                engine.run_rank(tmp_path)
             refused.append(caught.value.message)
             engine.cancel()
 
@@ -209,7 +209,7 @@ def test_an_engine_that_ends_by_itself_leaves_its_last_words(engine, tmp_path):
     with pytest.raises(errors.EngineError, match=r"exit code 3\)\. Its last words: ValueError: the very end"):
         engine.run_round(tmp_path / "exit")
     with pytest.raises(errors.EngineError, match="exit code 3"):
-        engine.rank(tmp_path)
+        engine.run_rank(tmp_path)
 
 
 @posix
