@@ -1,0 +1,248 @@
+"""Predict a volume of any size window by window, holding one slab of it at a time.
+
+Windows overlap by half and count by a Gaussian (Isensee et al., nnU-Net, 2021); the weighted mean is taken over the
+network's outputs before the softmax. Windows go from the first slice to the last, and the slices that no later window
+touches are finished at once: softmax, half precision, done. So the sums need one window's height of the volume, not
+all of it, whatever the number of classes.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from napari_dasl.errors import Cancelled, InputError, WorkError
+from napari_dasl.events import CancelCheck, Progress, Report, never, silent
+from napari_dasl.inference.memory import memory_guard
+from napari_dasl.inference.tiling import Triple, gaussian, pad_to, windows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+PrecisionName = Literal["fp32", "bf16"]
+
+__all__ = ["PrecisionName", "predict", "windows"]
+
+
+def predict(
+    network: nn.Module,
+    image: NDArray[np.floating],
+    *,
+    patch: Sequence[int],
+    out_channels: int,
+    overlap: float = 0.5,
+    batch: int = 1,
+    device: torch.device | str = "cpu",
+    precision: PrecisionName = "fp32",
+    channels_last: bool = False,
+    mirror: Sequence[int] = (),
+    occupied: NDArray[np.bool_] | None = None,
+    dtype: type[np.float16] | type[np.float32] = np.float16,
+    report: Report = silent,
+    cancelled: CancelCheck = never,
+) -> NDArray[np.floating]:
+    """Class probabilities of a whole volume.
+
+    Parameters
+    ----------
+    network : torch module
+        Takes (batch, C, z, y, x), gives (batch, K, z, y, x) before the softmax; of several outputs (deep supervision)
+        the first counts. Must be on *device*. Run in evaluation mode and given back in the mode it came in.
+    image : array, (C, z, y, x)
+        Normalised, on the network's grid; may be float16 or memory-mapped.
+    patch : sequence of 3 ints
+        Window (z, y, x) in voxels.
+    out_channels : int
+        K, the background included.
+    overlap : float
+        Share of a window that the next one covers again.
+    batch : int
+        Windows per call of the network. On a processor 1 is fastest.
+    device : torch.device or str
+    precision : {"fp32", "bf16"}
+        bf16 runs the network under autocast; sums are always float32.
+    channels_last : bool
+        Lay the windows out channels last in memory, as the weights of the network should be then.
+    mirror : sequence of int
+        Axes (0 z, 1 y, 2 x) to mirror; the mean over all 2^n mirrorings is taken. Costs as many times more.
+    occupied : array, bool, (z, y, x), optional
+        Windows without a true voxel are skipped; where no window looked, the background has probability 1.
+    dtype : numpy.float16 or numpy.float32
+        Of the result.
+    report, cancelled
+        Told and asked between two batches of windows.
+
+    Returns
+    -------
+    array, (K, z, y, x)
+        Adds up to 1 over the classes, up to the rounding of *dtype*.
+
+    Raises
+    ------
+    InputError
+        When shapes do not fit together.
+    Cancelled
+        When asked to stop; nothing is kept.
+    OutOfMemory
+        When a window or the sums do not fit into memory.
+    WorkError
+        When the network gives something that is no number.
+    """
+    if image.ndim != 4 or len(patch) != 3 or 0 in image.shape:
+        raise InputError(
+            f"An image has shape (C, z, y, x), and this one has {tuple(image.shape)}.", "Add its channel axis."
+        )
+    if occupied is not None and occupied.shape != image.shape[1:]:
+        raise InputError(
+            f"The mask of occupied voxels has shape {occupied.shape} and the image {image.shape[1:]}.",
+            "Give both on the network's grid.",
+        )
+    size = " × ".join(str(length) for length in image.shape[1:])
+    hint = "Choose a smaller patch or fewer windows at a time, or close other programs."
+    with memory_guard(f"predicting a volume of {size} voxels", hint), _evaluating(network), torch.inference_mode():
+        padded, before = pad_to(image, patch)
+        window = (int(patch[0]), int(patch[1]), int(patch[2]))
+        plan = _levels(padded.shape[1:], window, overlap, occupied, before)
+        slab = _Slab(out_channels, window, padded.shape[1:], torch.device(device))
+        result = np.empty((out_channels, *image.shape[1:]), dtype=dtype)
+        total = sum(len(corners) for _, corners in plan)
+        done = 0
+        for level, (z, corners) in enumerate(plan):
+            for start in range(0, len(corners), batch):
+                if cancelled():
+                    raise Cancelled("The prediction was stopped.", "Nothing of this scan was kept.")
+                group = corners[start : start + batch]
+                tiles = _cut(padded, z, group, window, slab.device)
+                if channels_last:
+                    tiles = tiles.contiguous(memory_format=torch.channels_last_3d)
+                slab.add(_outputs(network, tiles, out_channels, precision, mirror), group)
+                done += len(group)
+                report(Progress(name="predict", done=done, total=total))
+            following = plan[level + 1][0] if level + 1 < len(plan) else padded.shape[1]
+            for offset, plane in enumerate(slab.finish(following - z)):
+                _store(plane, result, z + offset - before[0], before)
+        return result
+
+
+class _Slab:
+    """The running sums over the slices that the windows of one level cover."""
+
+    def __init__(self, channels: int, patch: Triple, shape: Sequence[int], device: torch.device) -> None:
+        self.device = device
+        self.patch = patch
+        self.weights = torch.from_numpy(gaussian(patch)).to(device)
+        self.sums = torch.zeros((channels, patch[0], shape[1], shape[2]), device=device)
+        self.totals = torch.zeros((patch[0], shape[1], shape[2]), device=device)
+
+    def add(self, outputs: torch.Tensor, corners: Sequence[tuple[int, int]]) -> None:
+        """Add outputs (windows, K, z, y, x) of the windows that begin at *corners* (y, x)."""
+        for output, (y, x) in zip(outputs, corners, strict=True):
+            here = (..., slice(y, y + self.patch[1]), slice(x, x + self.patch[2]))
+            self.sums[here].addcmul_(output, self.weights)
+            self.totals[here].add_(self.weights)
+
+    def finish(self, count: int) -> Iterator[NDArray[np.float32]]:
+        """Probabilities (K, y, x) of the first *count* slices; then move on by as many."""
+        for index in range(count):
+            total = self.totals[index]
+            seen = total > 0
+            plane = torch.softmax(self.sums[:, index] / total.clamp_min(1e-6), dim=0)
+            plane = torch.where(seen, plane, _background(plane.shape[0], plane.device))
+            if not bool(torch.isfinite(plane).all()):
+                raise WorkError(
+                    "The network gave values that are no numbers.",
+                    "Predict in single precision, or train the model again.",
+                )
+            yield plane.cpu().numpy()
+        for sums in (self.sums, self.totals):
+            kept = sums.shape[-3] - count
+            if kept:
+                sums[..., :kept, :, :] = sums[..., count:, :, :].clone()
+            sums[..., kept:, :, :] = 0
+
+
+def _background(channels: int, device: torch.device) -> torch.Tensor:
+    """Probabilities (K, 1, 1) of a voxel that is background for sure."""
+    certain = torch.zeros((channels, 1, 1), device=device)
+    certain[0] = 1
+    return certain
+
+
+def _levels(
+    shape: Sequence[int], patch: Triple, overlap: float, occupied: NDArray[np.bool_] | None, before: Triple
+) -> list[tuple[int, list[tuple[int, int]]]]:
+    """Windows by their first slice: ``(z, [(y, x), …])``, every level kept even when all its windows are skipped."""
+    levels: dict[int, list[tuple[int, int]]] = {}
+    for z, y, x in windows(shape, patch, overlap):
+        corners = levels.setdefault(z, [])
+        if occupied is not None:
+            # The mask is not padded: the padding holds nothing to look at.
+            box = tuple(
+                slice(max(0, start - pad), start - pad + size)
+                for start, pad, size in zip((z, y, x), before, patch, strict=True)
+            )
+            if not occupied[box].any():
+                continue
+        corners.append((y, x))
+    return list(levels.items())
+
+
+def _cut(
+    image: NDArray[np.floating], z: int, corners: Sequence[tuple[int, int]], patch: Triple, device: torch.device
+) -> torch.Tensor:
+    tiles = [image[:, z : z + patch[0], y : y + patch[1], x : x + patch[2]] for y, x in corners]
+    return torch.from_numpy(np.stack(tiles).astype(np.float32, copy=False)).to(device)
+
+
+def _outputs(
+    network: nn.Module, tiles: torch.Tensor, channels: int, precision: PrecisionName, mirror: Sequence[int]
+) -> torch.Tensor:
+    """The network's output before the softmax (windows, K, z, y, x) in float32, the mean over the mirrorings."""
+    flips = [
+        tuple(axis + 2 for axis in some) for count in range(len(mirror) + 1) for some in combinations(mirror, count)
+    ]
+    mean = torch.zeros((tiles.shape[0], channels, *tiles.shape[2:]), device=tiles.device)
+    for axes in flips:
+        turned = torch.flip(tiles, axes) if axes else tiles
+        with torch.autocast(tiles.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
+            output = _first(network(turned))
+        if output.shape != mean.shape:
+            raise InputError(
+                f"The network answered {tuple(tiles.shape)} with {tuple(output.shape)}, not {tuple(mean.shape)}.",
+                "Check the patch and the number of classes in the training plan.",
+            )
+        mean += torch.flip(output.float(), axes) if axes else output.float()
+    return mean / len(flips)
+
+
+def _first(output: Any) -> torch.Tensor:
+    while isinstance(output, tuple | list):
+        output = output[0]
+    tensor: torch.Tensor = output
+    return tensor
+
+
+def _store(plane: NDArray[np.float32], result: NDArray[np.floating], z: int, before: Triple) -> None:
+    """Put a slice (K, y, x) of the padded volume into the result, without the padding."""
+    if 0 <= z < result.shape[1]:
+        _, y, x = before
+        result[:, z] = plane[:, y : y + result.shape[2], x : x + result.shape[3]]
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """Run a network in evaluation mode, and leave every part of it in the mode it was in."""
+    modes = [(part, part.training) for part in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
