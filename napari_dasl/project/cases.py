@@ -46,15 +46,17 @@ def every(database: store.Store, folder: Path, only: str | None = None) -> list[
     only : str, optional
         Id of the one case to read.
     """
-    human = sa.func.max(sa.case((store.revisions.c.source != "pseudo", 1), else_=0))
-    query = (
+    kinds = (
         sa.select(
-            *store.cases.c,
-            human.label("human"),
-            sa.func.count(store.revisions.c.number).label("revisions"),
+            store.revisions.c.case_id,
+            sa.func.max(sa.case((store.revisions.c.source != "pseudo", 1), else_=0)).label("human"),
         )
-        .select_from(store.cases.outerjoin(store.revisions))
-        .group_by(*store.cases.c)
+        .group_by(store.revisions.c.case_id)
+        .subquery()
+    )
+    query = (
+        sa.select(store.cases, kinds.c.human)
+        .select_from(store.cases.outerjoin(kinds, kinds.c.case_id == store.cases.c.id))
         .order_by(store.cases.c.position)
     )
     if only is not None:
@@ -127,7 +129,7 @@ def _case(row: Any, folder: Path, waiting: Collection[str]) -> Case:
     labelled = bool(row.human)
     flags = {
         "labelled": labelled,
-        "pseudo": row.revisions > 0 and not labelled,
+        "pseudo": row.human == 0,
         "skipped": row.skipped is not None,
         "guard": bool(row.guard),
     }

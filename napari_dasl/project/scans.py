@@ -11,6 +11,7 @@ from napari_dasl.errors import GridMismatch, VolumeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from napari_dasl.project.records import Case, Series
