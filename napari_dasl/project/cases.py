@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -123,9 +124,6 @@ def replace_series(database: store.Store, folder: Path, case_id: str, series: Se
 
 
 def _case(row: Any, folder: Path, waiting: Collection[str]) -> Case:
-    from napari_dasl.volumes import Geometry
-
-    grid = json.loads(row.geometry)
     labelled = bool(row.human)
     flags = {
         "labelled": labelled,
@@ -133,20 +131,35 @@ def _case(row: Any, folder: Path, waiting: Collection[str]) -> Case:
         "skipped": row.skipped is not None,
         "guard": bool(row.guard),
     }
-    sz, sy, sx = grid["spacing"]
-    z, y, x = grid["shape"]
     state = derive_state(unreadable=row.unreadable is not None, draft=row.id in waiting, **flags)
     reason = {CaseState.UNREADABLE: row.unreadable, CaseState.SKIPPED: row.skipped}.get(state)
+    shape, spacing, geometry = _grid(row.geometry)
     return Case(
         id=row.id,
-        series=tuple(_series(one, folder) for one in json.loads(row.series)),
-        shape=(z, y, x),
-        spacing=(sz, sy, sx),
+        series=_all_series(row.series, folder),
+        shape=shape,
+        spacing=spacing,
         state=state,
         reason=reason or "",
-        geometry=Geometry.from_dict(grid["grid"]),
+        geometry=geometry,
         **flags,
     )
+
+
+# The window reads the cases often, and what a case is made of hardly ever changes: the same text gives the same value.
+@lru_cache(maxsize=8192)
+def _grid(text: str) -> tuple[tuple[int, int, int], tuple[float, float, float], Geometry]:
+    from napari_dasl.volumes import Geometry
+
+    grid = json.loads(text)
+    z, y, x = grid["shape"]
+    sz, sy, sx = grid["spacing"]
+    return (z, y, x), (sz, sy, sx), Geometry.from_dict(grid["grid"])
+
+
+@lru_cache(maxsize=8192)
+def _all_series(text: str, folder: Path) -> tuple[Series, ...]:
+    return tuple(_series(one, folder) for one in json.loads(text))
 
 
 def _series_row(series: Series, folder: Path) -> dict[str, Any]:
