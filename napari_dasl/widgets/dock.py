@@ -1,0 +1,243 @@
+"""The dock: how far we are, what is next, and under it the worklist, the case and the learning."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer, QUrl
+from qtpy.QtGui import QDesktopServices
+from qtpy.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QMenu,
+    QMessageBox,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QSplitter,
+    QStackedWidget,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_dasl.widgets import keys
+from napari_dasl.widgets.case_panel import CaseWidget
+from napari_dasl.widgets.disclosure import Disclosure
+from napari_dasl.widgets.learning import LearningWidget
+from napari_dasl.widgets.message_strip import MessageStrip
+from napari_dasl.widgets.round_runner import runner_for
+from napari_dasl.widgets.session import session_for
+from napari_dasl.widgets.snapshot import Snapshot, duration, header_words, snapshots_for
+from napari_dasl.widgets.start import StartPage
+from napari_dasl.widgets.worklist import WorklistWidget
+
+if TYPE_CHECKING:
+    from qtpy.QtGui import QShowEvent
+
+WIDTH, HEIGHT = 380, 640
+_CLOSE_CHECK_MS = 400
+_ABOUT = (
+    "<b>napari-dasl {version}</b><br>Deep active self-paced learning for CT, PET and MRI: you label, a network learns "
+    "beside you and asks for the cases that teach it most.<br><br>Research software; not a medical device."
+)
+
+
+class DaslDock(QWidget):
+    """Everything in one dock on the right.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        The session of this viewer is shared with the single widgets of the Plugins menu.
+    """
+
+    def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.session = session_for(viewer)
+        self.keeper = snapshots_for(self.session)
+        self.runner = runner_for(self.session)
+        self.start_page = StartPage(self.session, self)
+        self.worklist = WorklistWidget(viewer, self)
+        self.case = CaseWidget(viewer, self)
+        self.learning = LearningWidget(viewer, self)
+        self._window: QWidget | None = None
+        self._build()
+        self.keeper.updated.connect(self._refresh)
+        self.session.project_changed.connect(self._project_changed)
+        self.session.case_opened.connect(self._retitle)
+        self.session.selection_changed.connect(self._retitle)
+        self.runner.changed.connect(self._retitle)
+        self._project_changed(self.session.project)
+
+    def sizeHint(self) -> QSize:
+        """Return the width that the table and the buttons need."""
+        return QSize(WIDTH, HEIGHT)
+
+    # -- building -------------------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        self.setMinimumWidth(300)
+        work = QWidget(self)
+        column = QVBoxLayout(work)
+        column.setContentsMargins(4, 4, 4, 0)
+        column.setSpacing(4)
+        column.addLayout(self._build_header())
+        self.strip = MessageStrip(self.session, self)
+        column.addWidget(self.strip)
+        column.addWidget(self._build_sections(), 1)
+        self.pages = QStackedWidget(self)
+        start = _scrolled(self.start_page)
+        self.pages.addWidget(start)
+        self.pages.addWidget(work)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.pages)
+
+    def _build_header(self) -> QVBoxLayout:
+        self.progress = QLabel(self)
+        self.progress.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.progress.setStyleSheet("font-weight: bold;")
+        self.next = QPushButton("Next case   N", self)
+        self.next.setToolTip("Open the next case of the list below.")
+        self.next.clicked.connect(self._next)
+        self.menu_button = QToolButton(self)
+        self.menu_button.setText("⋯")
+        self.menu_button.setToolTip("Project, folders, keys")
+        self.menu_button.setAccessibleName("More")
+        self.menu_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.menu_button.setStyleSheet("QToolButton::menu-indicator { image: none; } QToolButton { padding: 2px 8px; }")
+        self.menu = self._build_menu()
+        self.menu_button.setMenu(self.menu)
+        top = QHBoxLayout()
+        top.addWidget(self.progress, 1)
+        top.addWidget(self.menu_button)
+        rows = QVBoxLayout()
+        rows.setSpacing(4)
+        rows.addLayout(top)
+        rows.addWidget(self.next)
+        return rows
+
+    def _build_menu(self) -> QMenu:
+        menu = QMenu(self)
+        menu.addAction("Open a project…", self.start_page.choose_project)
+        menu.addAction("New project from a folder…", self.start_page.new_project)
+        menu.addAction("Close the project", self.session.close_project)
+        menu.addSeparator()
+        menu.addAction("Show the project folder", self._show_project_folder)
+        self.case_folder = menu.addAction("Show the folder of this case", self._show_case_folder)
+        menu.addSeparator()
+        menu.addAction("Keys…", self.show_keys)
+        menu.addAction("About…", self._about)
+        menu.aboutToShow.connect(self._before_menu)
+        return menu
+
+    def _build_sections(self) -> QSplitter:
+        self.worklist_part = Disclosure("Worklist", self.worklist, opened=True, section=True)
+        self.case_part = Disclosure("This case", _scrolled(self.case), opened=True, section=True)
+        self.learning_part = Disclosure("Learning", _scrolled(self.learning), opened=True, section=True)
+        self._rest = QWidget(self)
+        splitter = QSplitter(Qt.Orientation.Vertical, self)
+        splitter.setChildrenCollapsible(False)
+        splitter.setHandleWidth(5)
+        for part, stretch in ((self.worklist_part, 4), (self.case_part, 3), (self.learning_part, 3), (self._rest, 0)):
+            splitter.addWidget(part)
+            splitter.setStretchFactor(splitter.indexOf(part), stretch)
+        for part in (self.worklist_part, self.case_part, self.learning_part):
+            part.toggled.connect(self._sections_changed)
+        self.splitter = splitter
+        self._sections_changed()
+        return splitter
+
+    def _sections_changed(self, *_: object) -> None:
+        parts = (self.worklist_part, self.case_part, self.learning_part)
+        self._rest.setVisible(not any(part.is_open for part in parts))
+
+    # -- what is shown --------------------------------------------------------------------------------------------
+
+    def _project_changed(self, project: object) -> None:
+        self.pages.setCurrentIndex(0 if project is None else 1)
+        self._refresh(self.keeper.snapshot if project is not None else None)
+
+    def _refresh(self, snapshot: Snapshot | None) -> None:
+        if snapshot is None:
+            self.progress.setText("")
+            self.next.setEnabled(False)
+        else:
+            self.progress.setText(f"{snapshot.name} · {header_words(snapshot)}")
+            pace = snapshot.seconds_per_case
+            self.progress.setToolTip(
+                f"A case takes you {duration(pace)} (median). {snapshot.folder}" if pace else snapshot.folder
+            )
+            self.next.setEnabled(snapshot.to_do > 0)
+        self._retitle()
+
+    def _retitle(self, *_: object) -> None:
+        snapshot = self.keeper.snapshot
+        shown = self.session.selected_id or self.session.case_id
+        self.worklist_part.set_title(f"Worklist · {snapshot.to_do} to label" if snapshot is not None else "Worklist")
+        self.case_part.set_title(f"This case · {shown}" if shown else "This case")
+        self.learning_part.set_title(self.learning.title())
+
+    # -- what is pressed ------------------------------------------------------------------------------------------
+
+    def _next(self) -> None:
+        self.session.next_case()
+
+    def _before_menu(self) -> None:
+        self.case_folder.setEnabled(self.session.case_id is not None)
+
+    def _show_project_folder(self) -> None:
+        if self.session.project is not None:
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.session.project.folder)))
+
+    def _show_case_folder(self) -> None:
+        if self.session.opened is not None:
+            path = self.session.opened.case.reference
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(path if path.is_dir() else path.parent)))
+
+    def show_keys(self) -> None:
+        """Show the keys."""
+        _message(self, "Keys", keys.help_html())
+
+    def _about(self) -> None:
+        _message(self, "About DASL", _ABOUT.format(version=version("napari-dasl")))
+
+    # -- the window -----------------------------------------------------------------------------------------------
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Watch the main window: docks are not told when it closes (napari#8071)."""
+        super().showEvent(event)
+        if self._window is None and self.window() is not self:
+            self._window = self.window()
+            self.session.watch(self._window)
+            self._window.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """End the engine once the main window is really gone: closing it may still be refused."""
+        if watched is self._window and event.type() == QEvent.Type.Close:
+            QTimer.singleShot(_CLOSE_CHECK_MS, self._after_close)
+        return False
+
+    def _after_close(self) -> None:
+        if self._window is not None and not self._window.isVisible():
+            self.runner.shutdown()
+
+
+def _scrolled(content: QWidget) -> QScrollArea:
+    area = QScrollArea()
+    area.setWidget(content)
+    area.setWidgetResizable(True)
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setMinimumHeight(80)
+    return area
+
+
+def _message(parent: QWidget, title: str, text: str) -> None:
+    box = QMessageBox(QMessageBox.Icon.NoIcon, title, text, QMessageBox.StandardButton.Close, parent)
+    box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    box.setTextFormat(Qt.TextFormat.RichText)
+    box.open()

@@ -1,0 +1,152 @@
+"""Rounds and models of the project, newest first, each with its guard Dice and one click back to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QHeaderView,
+    QPushButton,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from napari_dasl.project.records import Model, Round
+
+_COLUMNS = ("Round", "When", "Guard Dice", "Labels", "")
+_STATES = {"running": "unfinished", "cancelled": "stopped", "failed": "failed", "done": ""}
+_HEIGHT_ROWS = 6
+
+
+@dataclass(frozen=True)
+class HistoryLine:
+    """One line: a model, or a round that made none. *model* is its id, empty where there is none."""
+
+    title: str
+    when: datetime
+    dice: float | None
+    labels: str
+    model: str
+    active: bool
+    note: str
+    tooltip: str
+
+
+def history_lines(models: Sequence[Model], rounds: Sequence[Round]) -> list[HistoryLine]:
+    """Return the lines of the history, newest first: every model, and every round that ended without one."""
+    by_number = {item.number: item for item in rounds}
+    lines = []
+    for model in models:
+        made_in = by_number.get(model.round) if model.round is not None else None
+        trained = (made_in.result.get("trained_on") or {}) if made_in is not None else {}
+        labels = " + ".join(str(trained[key]) for key in ("human", "pseudo") if trained.get(key))
+        sentence = str(made_in.result.get("sentence", "")) if made_in is not None else ""
+        note = "active" if model.active else "" if model.promoted else "not better"
+        lines.append(
+            HistoryLine(
+                str(model.round) if model.round is not None else model.id,
+                model.created,
+                _dice(model.guard),
+                labels,
+                model.id,
+                model.active,
+                note,
+                "\n".join(part for part in (sentence, f"Model {model.id}", _per_class(model.guard)) if part),
+            )
+        )
+    with_model = {model.round for model in models}
+    lines += [
+        HistoryLine(
+            str(item.number), item.started, None, "", "", False, _STATES.get(item.state, item.state), _why(item)
+        )
+        for item in rounds
+        if item.number not in with_model and item.state != "running"
+    ]
+    return sorted(lines, key=lambda line: line.when, reverse=True)
+
+
+def _dice(guard: dict[str, object]) -> float | None:
+    value = guard.get("dice")
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _per_class(guard: dict[str, object]) -> str:
+    classes = guard.get("per_class")
+    if not isinstance(classes, dict) or len(classes) < 2:
+        return ""
+    return ", ".join(f"{name} {value:.3f}" for name, value in classes.items() if value is not None)
+
+
+def _why(item: Round) -> str:
+    return str(item.result.get("message") or item.result.get("sentence") or f"Round {item.number} {item.state}.")
+
+
+class HistoryTable(QWidget):
+    """The table; `use_model` is emitted with a model's id when its button is pressed."""
+
+    use_model = Signal(str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.lines: list[HistoryLine] = []
+        self.table = QTableWidget(0, len(_COLUMNS), self)
+        self.table.setHorizontalHeaderLabels(list(_COLUMNS))
+        self.table.verticalHeader().hide()
+        self.table.setShowGrid(False)
+        self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.table.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
+        self.table.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.table.verticalHeader().setDefaultSectionSize(self.table.fontMetrics().height() + 10)
+        header = self.table.horizontalHeader()
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(len(_COLUMNS) - 1, QHeaderView.ResizeMode.Stretch)
+        header.setHighlightSections(False)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.table)
+
+    def show_history(self, models: Sequence[Model], rounds: Sequence[Round]) -> None:
+        """Show the history; nothing is redrawn when it is the same."""
+        lines = history_lines(models, rounds)
+        if lines == self.lines:
+            return
+        self.lines = lines
+        self.table.setRowCount(0)
+        self.table.setRowCount(len(lines))
+        for number, line in enumerate(lines):
+            texts = (
+                line.title,
+                f"{line.when.astimezone():%d %b %H:%M}",
+                "" if line.dice is None else f"{line.dice:.3f}",
+                line.labels,
+            )
+            for column, text in enumerate(texts):
+                item = QTableWidgetItem(text)
+                item.setToolTip(line.tooltip)
+                self.table.setItem(number, column, item)
+            if line.model and not line.active:
+                button = QPushButton("Use this model", self.table)
+                button.setToolTip(f"Predictions and the ranking come from this model again.\n{line.tooltip}")
+                button.setStyleSheet("QPushButton { padding: 1px 6px; }")
+                button.clicked.connect(partial(self._use, line.model))
+                self.table.setCellWidget(number, len(_COLUMNS) - 1, button)
+            else:
+                note = QTableWidgetItem(f"● {line.note}" if line.active else line.note)
+                note.setToolTip(line.tooltip)
+                self.table.setItem(number, len(_COLUMNS) - 1, note)
+        rows = min(max(len(lines), 1), _HEIGHT_ROWS)
+        height = self.table.horizontalHeader().sizeHint().height()
+        self.table.setFixedHeight(height + rows * self.table.verticalHeader().defaultSectionSize() + 6)
+
+    def _use(self, model: str, _checked: bool = False) -> None:
+        self.use_model.emit(model)

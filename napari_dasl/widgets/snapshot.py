@@ -1,0 +1,257 @@
+"""What the project says right now, read once on a thread and shared by every view.
+
+:func:`read_snapshot` turns a project into plain values; :class:`SnapshotKeeper` does it again, off the window's thread,
+whenever the session says that something changed, so that a thousand cases never make the window wait.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_dasl.project.records import CaseState, Model, Round
+from napari_dasl.widgets.background import run_in_background
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_dasl.errors import DaslError
+    from napari_dasl.widgets.session import Session
+
+_TO_DO = (CaseState.UNLABELLED, CaseState.DRAFT, CaseState.PSEUDO)
+_REVISIONS_READ = 40  # enough for a steady median; more would only make opening a large project slower
+_DEBOUNCE_MS = 60
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the worklist: a case, its state and where its newest score puts it."""
+
+    case: str
+    state: CaseState
+    labelled: bool = False
+    reason: str = ""
+    rank: int | None = None
+    score: float | None = None
+    uncertainty: float | None = None
+    similarity: float | None = None
+    difficulty: float | None = None
+    words: str = ""
+    facts: str = ""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The project at one moment, as far as the window shows it."""
+
+    folder: str = ""
+    name: str = ""
+    rows: tuple[Row, ...] = ()
+    labelled: int = 0
+    guard: int = 0
+    pseudo: int = 0
+    unscored: int = 0
+    seconds_per_case: float | None = None
+    strategy: str = "default"
+    beta: float = 1.0
+    network: str = ""
+    preset: str = ""
+    steps: int | None = None
+    minutes: float | None = None
+    device: str = "auto"
+    models: tuple[Model, ...] = ()
+    rounds: tuple[Round, ...] = ()
+    unfinished: Round | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        """Cases that can be labelled: all but the unreadable."""
+        return sum(row.state is not CaseState.UNREADABLE for row in self.rows)
+
+    @property
+    def to_do(self) -> int:
+        """Cases that still wait for a human label."""
+        return sum(row.state in _TO_DO and not row.labelled for row in self.rows)
+
+    @property
+    def training(self) -> int:
+        """Human labels that a round learns from: all but the guard set."""
+        return max(0, self.labelled - self.guard)
+
+    @property
+    def active_model(self) -> Model | None:
+        """The model that predictions come from."""
+        return next((model for model in self.models if model.active), None)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Working time that the unlabelled cases need at the pace so far; None while the pace is unknown."""
+        return None if self.seconds_per_case is None else self.seconds_per_case * self.to_do
+
+
+def duration(seconds: float) -> str:
+    """Return *seconds* as people say them: ``40 s``, ``12 min``, ``2 h 10``."""
+    if seconds < 60:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d}"
+
+
+def header_words(snapshot: Snapshot) -> str:
+    """Return the line over the dock: ``37 of 160 labelled · ~2 h 10``."""
+    words = f"{snapshot.labelled} of {snapshot.total} labelled"
+    left = snapshot.seconds_left
+    if not snapshot.total:
+        return "No scan yet"
+    if left is None or not snapshot.to_do:
+        return words
+    return f"{words} · ~{duration(left)}"
+
+
+def read_snapshot(project: Any) -> Snapshot:
+    """Read what the window shows of *project*; called on a thread."""
+    scores = {score.case: score for score in project.scores()}
+    cases = project.cases()
+    rows = tuple(_row(case, scores.get(case.id)) for case in cases)
+    models = tuple(project.models())
+    config = project.config
+    human = [case for case in cases if case.labelled]
+    has_model = any(model.active for model in models)
+    return Snapshot(
+        folder=str(project.folder),
+        name=config.name,
+        rows=rows,
+        labelled=len(human),
+        guard=sum(case.guard for case in human),
+        pseudo=sum(case.pseudo and not case.labelled for case in cases),
+        unscored=sum(row.score is None for row in rows if row.state in _TO_DO and not row.labelled) if has_model else 0,
+        seconds_per_case=_seconds_per_case(project, [case.id for case in human]),
+        strategy=config.ranking.strategy,
+        beta=config.ranking.beta,
+        network=config.network,
+        preset=config.preset,
+        steps=config.training.steps,
+        minutes=config.training.minutes,
+        device=config.training.device,
+        models=models,
+        rounds=tuple(project.rounds()),
+        unfinished=project.last_unfinished_round(),
+        counts=dict(project.counts()),
+    )
+
+
+def _row(case: Any, score: Any) -> Row:
+    spacing = " × ".join(f"{value:.3g}" for value in reversed(case.spacing))
+    shape = " × ".join(str(size) for size in reversed(case.shape))
+    channels = " + ".join(series.channel for series in case.series)
+    facts = f"{channels} · {shape} voxels · {spacing} mm" if any(case.shape) else channels
+    if score is None:
+        return Row(case.id, case.state, case.labelled, case.reason, facts=facts)
+    return Row(
+        case.id,
+        case.state,
+        case.labelled,
+        case.reason,
+        score.rank,
+        score.score,
+        score.uncertainty,
+        score.similarity,
+        score.difficulty,
+        score.words,
+        facts,
+    )
+
+
+def _seconds_per_case(project: Any, labelled: Sequence[str]) -> float | None:
+    """Median working time of the newest labels that were drawn here; imported ones took no time here."""
+    spent = []
+    for case_id in labelled[-_REVISIONS_READ:]:
+        seconds = sum(revision.seconds for revision in project.labels(case_id) if revision.seconds > 0)
+        if seconds > 0:
+            spent.append(seconds)
+    return median(spent) if spent else None
+
+
+class SnapshotKeeper(QObject):
+    """Keeps the newest :class:`Snapshot` of the session's project, read again when the session says it changed.
+
+    Attributes
+    ----------
+    snapshot : Snapshot or None
+        None while no project is open.
+    """
+
+    updated = Signal(object)
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self.session = session
+        self.snapshot: Snapshot | None = None
+        self._reading = False
+        self._again = False
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_DEBOUNCE_MS)
+        self._timer.timeout.connect(self._read)
+        session.project_changed.connect(self._project_changed)
+        session.cases_changed.connect(self.refresh)
+        session.saved.connect(self.refresh)
+        session.draft_changed.connect(self.refresh)
+        if session.project is not None:
+            self.refresh()
+
+    def refresh(self, *_: object) -> None:
+        """Read the project again soon; many calls become one."""
+        self._timer.start()
+
+    def _project_changed(self, project: object) -> None:
+        if project is None:
+            self._timer.stop()
+            self._set(None)
+        else:
+            self.refresh()
+
+    def _read(self) -> None:
+        project = self.session.project
+        if project is None:
+            return
+        if self._reading:
+            self._again = True
+            return
+        self._reading = True
+
+        def arrived(snapshot: Snapshot) -> None:
+            self._reading = False
+            if self.session.project is project:
+                self._set(snapshot)
+            self._read_again()
+
+        def failed(error: DaslError) -> None:
+            self._reading = False
+            if self.session.project is project:
+                self.session.message.emit(str(error), "error")
+            self._read_again()
+
+        run_in_background(self, lambda: read_snapshot(project), arrived, failed)
+
+    def _read_again(self) -> None:
+        if self._again:
+            self._again = False
+            self._timer.start()
+
+    def _set(self, snapshot: Snapshot | None) -> None:
+        if snapshot != self.snapshot:
+            self.snapshot = snapshot
+            self.updated.emit(snapshot)
+
+
+def snapshots_for(session: Session) -> SnapshotKeeper:
+    """Return the one keeper of *session*, made at the first call."""
+    for child in session.children():
+        if isinstance(child, SnapshotKeeper):
+            return child
+    return SnapshotKeeper(session)
