@@ -9,6 +9,8 @@ from napari.components.overlays import TextOverlay
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
+    from napari_dasl.widgets.prefetch import OpenCase
+
 _ENDS = (("S", "I"), ("A", "P"), ("R", "L"))
 """What lies at the first and the last voxel of the axes z, y, x."""
 _PLANES = {0: "axial", 1: "coronal", 2: "sagittal"}
@@ -78,3 +80,14 @@ class CanvasWords:
         low, _, step = self._viewer.dims.range[axis]
         position = round((self._viewer.dims.point[axis] - low) / step) if step else 0
         return min(max(int(position) + 1, 1), count)
+
+
+def title_of(opened: OpenCase) -> str:
+    """Return the first line: which case and scan, and what is special about it."""
+    reference = opened.picture.channels[0]
+    parts = [opened.case.id, reference.modality or reference.name]
+    if opened.picture.oblique:
+        parts.append("oblique")
+    if opened.case.guard:
+        parts.append("guard case")
+    return " · ".join(parts)

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_dasl.project.records import CaseState
 from napari_dasl.widgets import keys
 from napari_dasl.widgets.background import run_in_background
 from napari_dasl.widgets.case_facts import Facts, label_words, numbers, prediction_words, read_facts, why
@@ -88,6 +89,7 @@ class CaseWidget(QWidget):
         layout.addLayout(head)
         self.notice = _text()
         self.notice.setStyleSheet(_NOTICE)
+        self.notice.linkActivated.connect(lambda _: self.session.discard_draft())
         layout.addWidget(self.notice)
         self.reason = _text()
         layout.addWidget(self.reason)
@@ -123,6 +125,8 @@ class CaseWidget(QWidget):
         self.more.setToolTip("Earlier labels, draft, keys")
         self.more.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.more.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.more.setMinimumWidth(30)
+        self.more.setStyleSheet("QToolButton::menu-indicator { image: none; }")
         more = QMenu(self)
         self.history = more.addAction("Earlier labels…", self._show_history)
         self.discard = more.addAction("Discard the draft", self.session.discard_draft)
@@ -219,7 +223,9 @@ class CaseWidget(QWidget):
             self.notice.hide()
             self._enable()
             return
-        sign = SIGNS[facts.case.state]
+        opened = self.session.opened
+        here = opened is not None and opened.case.id == facts.case.id
+        sign = SIGNS[CaseState.DRAFT if here and opened.has_draft else facts.case.state]
         scans = " + ".join(series.channel for series in facts.case.series if series.channel != "image")
         self.title.setText(
             f"{facts.case.id}{f' · {scans}' if scans else ''}"
@@ -254,12 +260,15 @@ class CaseWidget(QWidget):
         self.discard.setEnabled(draft)
         self.history.setEnabled(bool(self.facts and self.facts.revisions))
         words = []
-        if draft:
-            words.append("◐ Not saved yet. Kept as a draft, also if napari stops.")
+        if draft and opened is not None and opened.draft_saved is not None:
+            words.append(
+                f"Your unsaved edit of {opened.draft_saved.astimezone():%d %b, %H:%M} is back. "
+                "<a href='discard' style='color:#E69F00'>Discard it</a>"
+            )
         if here and opened is not None:
             if opened.picture.oblique:
                 words.append("Oblique scan, shown on a straight grid. Your label is saved on the scan's own grid.")
-            words += opened.picture.notes
+            words += [*opened.picture.notes, *opened.remarks]
         self.notice.setText("<br>".join(words))
         self.notice.setVisible(bool(words))
 
@@ -270,12 +279,13 @@ class CaseWidget(QWidget):
 def _text(*, bold: bool = False, faint: bool = False) -> QLabel:
     label = QLabel()
     label.setWordWrap(True)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)
+    label.setFocusPolicy(Qt.FocusPolicy.NoFocus)
     label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
     if bold:
         label.setStyleSheet("QLabel { font-weight: bold; }")
     elif faint:
-        label.setStyleSheet("QLabel { color: palette(placeholder-text); }")
+        label.setStyleSheet("QLabel { color: #8F8F8F; }")  # read on napari's dark and light theme alike
     return label
 
 

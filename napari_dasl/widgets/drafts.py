@@ -266,7 +266,10 @@ class DraftKeeper(QObject):
         opened = self.opened
         if opened is None:
             return False
-        return opened.revision is None or not np.array_equal(self._layers.label_view(), opened.base)
+        writing = self._pending.get(opened.case.id) if opened.case.id in self.being_saved else None
+        if writing is None and opened.revision is None:
+            return True
+        return not np.array_equal(self._layers.label_view(), opened.base if writing is None else writing.mask)
 
     def new_and_empty(self) -> bool:
         """Whether the case has no revision yet and nothing is drawn."""

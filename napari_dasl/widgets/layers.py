@@ -19,7 +19,7 @@ import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QObject, QTimer, Signal
 
-from napari_dasl.widgets.canvas_words import CanvasWords
+from napari_dasl.widgets.canvas_words import CanvasWords, title_of
 from napari_dasl.widgets.class_colors import class_colormap, class_features
 from napari_dasl.widgets.new_layers import OVERLAYS, new_layer, outline_width, placed
 from napari_dasl.widgets.view_state import ViewState
@@ -172,7 +172,8 @@ class LayerBoard(QObject):
             self._view.apply(reference.spacing, reference.origin, reference.array.shape)
             self._found = opened.found
             self._go_to(opened.focus)
-        self._words.title = _title(opened)
+        self._words.title = title_of(opened)
+        self._words.remark = ""
         self._write()
         self.overlays_changed.emit()
 
@@ -367,11 +368,6 @@ class LayerBoard(QObject):
 
     # -- where it looks -------------------------------------------------------------------------------------------
 
-    @property
-    def region_count(self) -> int:
-        """Number of uncertain regions of the prediction on the screen."""
-        return len(self._regions)
-
     def next_region(self) -> str:
         """Jump to the next uncertain region, the largest first; return which one in words."""
         if not self._regions:
@@ -450,12 +446,3 @@ class LayerBoard(QObject):
         self.viewer.dims.events.disconnect(self._on_dims)
         self.viewer.cursor.events.position.disconnect(self._on_activity)
         self.viewer.scene.camera.events.zoom.disconnect(self._on_activity)
-
-
-def _title(opened: OpenCase) -> str:
-    parts = [opened.case.id, *(channel.modality or channel.name for channel in opened.picture.channels[:1])]
-    if opened.picture.oblique:
-        parts.append("oblique")
-    if opened.case.guard:
-        parts.append("guard case")
-    return " · ".join(parts)

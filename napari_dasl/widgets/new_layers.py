@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from napari.layers import Layer
     from numpy.typing import NDArray
 
-OVERLAYS = ("label", "prediction", "probability", "uncertainty")
-"""Roles of our layers above the channels, from bottom to top."""
+OVERLAYS = ("prediction", "label", "probability", "uncertainty")
+"""Roles of our layers above the channels, from bottom to top. The label lies over the prediction it may be equal to."""
 
 
 def placed(data: NDArray[Any], spacing: Sequence[float], origin: Sequence[float]) -> dict[str, Any]:
@@ -47,5 +47,13 @@ def new_layer(role: str, place: dict[str, Any]) -> Layer:
         return layer
     if role in OVERLAYS:
         limits, colormap = ((0.0, 0.5), "magma") if role == "uncertainty" else ((0.0, 1.0), "viridis")
-        return Image(**place, name=role, blending="additive", colormap=colormap, contrast_limits=limits, visible=False)
+        return Image(
+            **place,
+            name=role,
+            blending="additive",
+            colormap=colormap,
+            contrast_limits=limits,
+            opacity=0.7,
+            visible=False,
+        )
     return Image(**place, name=role, contrast_limits=(0, 1), blending="translucent_no_depth")

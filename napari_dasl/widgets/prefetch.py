@@ -84,12 +84,16 @@ class OpenCase:
         Whether *mask* is unsaved work of an earlier time.
     draft_meta : dict
         What was kept with the draft: ``seconds``, ``strokes``, ``model`` …
+    draft_saved : datetime or None
+        When the draft that *mask* shows was written.
     shown : Shown or None
         The prediction; None where there is none and for guard cases, which are labelled blind.
     focus : (int, int, int)
         Voxel (z, y, x) of the display grid where the largest finding is; the middle where there is none.
     found : bool
         Whether *focus* lies on a finding.
+    remarks : tuple of str
+        What could not be read though the case could, such as a damaged draft.
     """
 
     case: Case
@@ -100,9 +104,11 @@ class OpenCase:
     revision: int | None
     has_draft: bool
     draft_meta: dict[str, Any] = field(default_factory=dict)
+    draft_saved: datetime | None = None
     shown: Shown | None = None
     focus: tuple[int, int, int] = (0, 0, 0)
     found: bool = False
+    remarks: tuple[str, ...] = ()
 
     def with_prediction(self, shown: Shown | None) -> OpenCase:
         """Return the case with another prediction."""
@@ -117,7 +123,7 @@ class OpenCase:
             lines.append("Guard case: it judges the models, so it opens without a prediction. Label what you see.")
         if self.picture.oblique:
             lines.append("Oblique scan: shown on a straight grid; what you draw is saved on the scan's own grid.")
-        return [*lines, *self.picture.notes]
+        return [*lines, *self.picture.notes, *self.remarks]
 
     def to_scan_grid(self, mask: Mask) -> Mask:
         """Return a mask of the label layer on the grid of the scan; untouched voxels keep their saved value."""
@@ -333,16 +339,18 @@ class CaseReader:
         if not case.readable:
             raise VolumeError(f"{case_id} cannot be opened: {case.reason}", "The other cases are not affected.")
         picture = self._picture(project, case)
+        remarks: list[str] = []
         saved = project.read_label(case_id)
         numbers = [revision.number for revision in project.labels(case_id) if revision.human]
         shape = picture.channels[0].array.shape
         base = to_display(saved, picture, case) if saved is not None else np.zeros(shape, dtype=_dtype(project))
-        mask, meta, has_draft = base, {}, False
+        mask, meta, has_draft, draft_saved = base, {}, False, None
         if unwritten is not None:
             (mask, meta), has_draft = unwritten, True
-        elif (draft := project.read_draft(case_id)) is not None:
+        elif (draft := _or_remark(remarks, lambda: project.read_draft(case_id))) is not None:
+            draft_saved = draft.saved
             mask, meta, has_draft = to_display(draft.mask, picture, case), dict(draft.meta), True
-        shown = self._prediction(project, case, picture)
+        shown = _or_remark(remarks, lambda: self._prediction(project, case, picture))
         focus, found = find_focus(mask, shown.mask if shown is not None else None)
         return OpenCase(
             case=case,
@@ -353,10 +361,21 @@ class CaseReader:
             revision=max(numbers, default=None),
             has_draft=has_draft,
             draft_meta=meta,
+            draft_saved=draft_saved,
             shown=shown,
             focus=focus,
             found=found,
+            remarks=tuple(remarks),
         )
+
+
+def _or_remark(remarks: list[str], read: Callable[[], Any]) -> Any:
+    """Return what *read* reads; where it fails, None and a remark, because the case can be labelled without it."""
+    try:
+        return read()
+    except DaslError as error:
+        remarks.append(str(error))
+        return None
 
 
 def _dtype(project: Project) -> type[np.unsignedinteger[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,3 +72,11 @@ def class_volumes(mask: NDArray[np.integer], classes: int, spacing: Sequence[flo
             counts += np.bincount(plane.ravel(), minlength=classes + 1)[: classes + 1]
     voxel = float(np.prod(spacing)) / 1000
     return [float(count) * voxel for count in counts[1:]]
+
+
+def account_name() -> str:
+    """Return the name that goes with a saved label: that of the account."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # no account name on this system
+        return "unknown"

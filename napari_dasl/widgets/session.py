@@ -19,21 +19,19 @@ through the training process.
 
 from __future__ import annotations
 
-import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QApplication
 
-from napari_dasl.errors import DaslError, InputError
 from napari_dasl.widgets import keys, project_reading
 from napari_dasl.widgets.agenda import Agenda
 from napari_dasl.widgets.clock import EffortClock
 from napari_dasl.widgets.drafts import DraftKeeper
 from napari_dasl.widgets.jobs import Job, Jobs
 from napari_dasl.widgets.layers import LayerBoard
-from napari_dasl.widgets.prefetch import CaseReader, Maps, OpenCase, Shown
+from napari_dasl.widgets.opening import CaseOpener
 from napari_dasl.widgets.window_link import WindowLink
 
 if TYPE_CHECKING:
@@ -41,7 +39,9 @@ if TYPE_CHECKING:
 
     from qtpy.QtWidgets import QWidget
 
+    from napari_dasl.errors import DaslError
     from napari_dasl.project import Project, ProjectConfig, Revision
+    from napari_dasl.widgets.prefetch import OpenCase
 
 _sessions: dict[int, Session] = {}
 
@@ -71,37 +71,25 @@ class Session(QObject):
     Attributes
     ----------
     project : Project or None
-        The open project. Reading its records (``cases()``, ``scores()``, ``counts()``) is quick and allowed to views.
-    case_id : str or None
-        The case on the screen.
-    selected_id : str or None
-        The case whose facts are shown: the one last selected or opened.
+        The open project.
+    case_id, selected_id : str or None
+        The case on the screen; the case whose facts are shown, which is the one last selected or opened.
     layers : LayerBoard
         The layers on the screen.
     clock : EffortClock
         Active time on the open case.
-    saving : bool
-        Whether a revision is being written now.
-
-    Notes
-    -----
-    Signals: ``project_changed(Project | None)``; ``cases_changed()``: states, scores or counts changed, re-read the
-    project; ``case_opened(case id | None)``; ``selection_changed(case id | None)``; ``draft_changed(case id, has
-    draft)``; ``saved(case id, revision)``; ``message(text, "info" | "warning" | "error")``; ``busy(text)``: what is
-    being read, empty when idle; ``elapsed(seconds)``: active seconds on this case, about once a second;
-    ``prediction_changed()``: another prediction is on the screen, or whether *Accept* can be undone changed.
     """
 
-    project_changed = Signal(object)
-    cases_changed = Signal()
-    case_opened = Signal(object)
-    selection_changed = Signal(object)
-    draft_changed = Signal(str, bool)
-    saved = Signal(str, int)
-    message = Signal(str, str)
-    busy = Signal(str)
-    elapsed = Signal(float)
-    prediction_changed = Signal()
+    project_changed = Signal(object)  # Project, or None
+    cases_changed = Signal()  # states, scores or counts changed: read the project again
+    case_opened = Signal(object)  # case id, or None
+    selection_changed = Signal(object)  # case id, or None
+    draft_changed = Signal(str, bool)  # case id, whether it has unsaved work
+    saved = Signal(str, int)  # case id, revision
+    message = Signal(str, str)  # text, and "info", "warning" or "error"
+    busy = Signal(str)  # what is being read; "" when idle
+    elapsed = Signal(float)  # active seconds on this case, about once a second
+    prediction_changed = Signal()  # another prediction is shown, or whether Accept can be taken back changed
 
     def __init__(self, viewer: Any, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -111,13 +99,11 @@ class Session(QObject):
         self.selected_id: str | None = None
         self.layers = LayerBoard(viewer, self)
         self.clock = EffortClock()
-        self.saving = False
         self._jobs = Jobs(self)
-        self._reader = CaseReader(self._jobs)
         self._drafts = DraftKeeper(self._jobs, self.layers, self.clock, self)
+        self._opener = CaseOpener(self._jobs, self.layers, self._drafts, self)
         self._link = WindowLink(self, self._flush_and_wait)
         self._agenda = Agenda()
-        self._token = 0
         self._over = False
         self._empty_warned: str | None = None
         self._second = QTimer(self)
@@ -125,6 +111,9 @@ class Session(QObject):
         self._second.timeout.connect(lambda: self.elapsed.emit(self.clock.seconds))
         self._drafts.changed.connect(self._on_draft)
         self._drafts.failed.connect(self._say_error)
+        self._opener.shown.connect(self._on_shown)
+        self._opener.failed.connect(self._on_failed_read)
+        self._opener.prediction_changed.connect(self.prediction_changed)
         self._drafts.accept_changed.connect(self.prediction_changed)
         self.layers.activity.connect(self.clock.event)
         self.cases_changed.connect(self._read_waiting)
@@ -180,7 +169,7 @@ class Session(QObject):
         if self.project is not None:
             self.project.close()
         self.project = None
-        self._reader.bind(None)
+        self._opener.bind(None)
         self._drafts.bind(None)
         self._agenda = Agenda()
         self.select_case(None)
@@ -191,7 +180,7 @@ class Session(QObject):
             self.close_project()
         self.project = project
         self._agenda.waiting = waiting
-        self._reader.bind(project)
+        self._opener.bind(project)
         self._drafts.bind(project)
         self.layers.set_classes(project.config.classes)
         self.busy.emit("")
@@ -227,7 +216,7 @@ class Session(QObject):
         return self._agenda.next(self.case_id, self._drafts.being_saved)
 
     def next_case(self) -> str | None:
-        """Open the next case of the queue and return its id; None, and a message, where nothing is left."""
+        """Open the next case of the queue and return its id; None, and a message, where none is left."""
         case_id = self.peek_next()
         if case_id is None:
             self.message.emit("No case is left to label in this list.", "info")
@@ -268,25 +257,16 @@ class Session(QObject):
             return
         self.select_case(case_id)
         self._drafts.flush()
-        self._token += 1
-        token = self._token
-        if case_id == self.case_id:  # another case was asked for and not yet there; this one never left
+        if case_id == self.case_id:  # another case was asked for and is not yet there; this one never left
+            self._opener.cancel()
             self.busy.emit("")
             return
         self.busy.emit(f"Opening {case_id}")
-        self._reader.open(
-            case_id,
-            self._drafts.unwritten(case_id),
-            lambda opened: self._show(opened) if token == self._token else None,
-            lambda error: self._on_failed_read(error) if token == self._token else None,
-        )
+        self._opener.open(case_id)
 
-    def _show(self, opened: OpenCase) -> None:
-        self._drafts.flush()
+    def _on_shown(self, opened: OpenCase) -> None:
         self.case_id = opened.case.id
         self._empty_warned = None
-        self.layers.show(opened)
-        self._drafts.begin(opened)
         self.clock.start(opened.draft_meta.get("seconds", 0.0), opened.draft_meta.get("strokes", 0))
         self._second.start()
         self.busy.emit("")
@@ -296,28 +276,17 @@ class Session(QObject):
         self.elapsed.emit(self.clock.seconds)
         for text in opened.notices():
             self.message.emit(text, "info")
-        self._read_maps()
         self._prefetch()
 
-    def _read_maps(self) -> None:
-        token = self._token
-
-        def show(maps: Maps | None) -> None:
-            if token == self._token and maps is not None:
-                self.layers.show_maps(maps)
-
-        if self.opened is not None and self.opened.shown is not None:
-            self._reader.maps(self.opened, show, self._say_error)
-
     def _prefetch(self) -> None:
-        if self.project is not None and (ahead := self.peek_next()) is not None:
-            self._reader.ahead(ahead)
+        if self.project is not None:
+            self._opener.ahead(self.peek_next())
 
     def close_case(self) -> None:
         """Keep the open edit as a draft and empty the screen."""
         self._drafts.flush()
         self._drafts.end()
-        self._token += 1
+        self._opener.cancel()
         self._second.stop()
         self.clock.stop()
         if self.case_id is not None:
@@ -332,6 +301,11 @@ class Session(QObject):
     def can_accept(self) -> bool:
         """Whether a prediction is on the screen that can be copied into the label."""
         return self.opened is not None and self.opened.shown is not None
+
+    @property
+    def saving(self) -> bool:
+        """Whether a revision of the open case is being written."""
+        return self.case_id in self._drafts.being_saved
 
     @property
     def can_undo_accept(self) -> bool:
@@ -362,31 +336,23 @@ class Session(QObject):
     def save(self) -> bool:
         """Record the label on the screen as a new revision, in a worker; an empty label means "no finding".
 
-        Returns
-        -------
-        bool
-            Whether there was something to record; the outcome comes by ``saved`` or ``message``.
+        Returns whether there was something to record; the outcome comes by ``saved`` or ``message``.
         """
         if self.project is None or self.opened is None:
             return False
         if not self._drafts.differs():
             self.message.emit(f"{self.case_id}: nothing changed since it was saved.", "info")
             return False
-        self.saving = True
-        self._drafts.record(_author(), self._on_saved, self._on_save_failed)
+        self._drafts.record(project_reading.account_name(), self._on_saved, self._on_save_failed)
         self.prediction_changed.emit()
         return True
 
     def save_and_next(self) -> None:
         """Save and open the next case of the queue.
 
-        An empty label that nobody touched is not recorded as "no finding" by one stray key: the first call says so,
-        the second one records it.
+        One stray key does not record a new, empty label as "no finding": the first call says so, the second does it.
         """
-        if self.opened is None:
-            self.next_case()
-            return
-        if self._drafts.new_and_empty() and self._empty_warned != self.case_id:
+        if self.opened is not None and self._drafts.new_and_empty() and self._empty_warned != self.case_id:
             self._empty_warned = self.case_id
             self.message.emit(
                 "Nothing is drawn. Press N again to record that there is no finding, K to accept the prediction, "
@@ -423,7 +389,7 @@ class Session(QObject):
     def restore(self, revision: int) -> None:
         """Make an old revision of the open case the newest one again; what is on the screen can be had by Ctrl+Z."""
         if self.opened is not None:
-            self._drafts.restore(revision, _author(), self._on_saved, self._say_error)
+            self._drafts.restore(revision, project_reading.account_name(), self._on_saved, self._say_error)
 
     def next_region(self) -> None:
         """Jump to the next uncertain region of the prediction, the largest first."""
@@ -436,20 +402,8 @@ class Session(QObject):
 
     def refresh_predictions(self) -> None:
         """After a round: show the new prediction of the open case, read the next one ahead; strokes stay."""
-        self._reader.forget_predictions()
-        if self.project is not None and self.opened is not None:
-            token, opened = self._token, self.opened
-
-            def show(shown: Shown | None) -> None:
-                if token == self._token and self.opened is not None:
-                    self._drafts.refresh(self.opened.with_prediction(shown))
-                    self.layers.show_prediction(shown, opened.picture)
-                    self.prediction_changed.emit()
-                    self._read_maps()
-
-            self._reader.prediction(opened, show, self._say_error)
+        self._opener.refresh_prediction()
         self.cases_changed.emit()
-        self._prefetch()
 
     # -- the end --------------------------------------------------------------------------------------------------
 
@@ -484,30 +438,18 @@ class Session(QObject):
         self.cases_changed.emit()
 
     def _on_saved(self, revision: Revision) -> None:
-        self.saving = False
         self._agenda.done(revision.case)
         self.saved.emit(revision.case, revision.number)
         self.cases_changed.emit()
         self.message.emit(f"{revision.case} is saved (revision {revision.number}).", "info")
 
     def _on_save_failed(self, error: DaslError) -> None:
-        self.saving = False
         self._say_error(error)
         self.cases_changed.emit()
 
     def _on_failed_read(self, error: DaslError) -> None:
         self.busy.emit("")
         self._say_error(error)
-        if isinstance(error, InputError):
-            self.cases_changed.emit()
 
     def _say_error(self, error: DaslError) -> None:
         self.message.emit(str(error), "error")
-
-
-def _author() -> str:
-    """Return the name that goes with a saved label: the account's."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # no account name on this system
-        return "unknown"

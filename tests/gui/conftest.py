@@ -1,0 +1,159 @@
+"""Fixtures of the window's tests: a screen, a small project, and a session on napari's viewer without a canvas."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from napari_dasl.project import Project, ProjectConfig, Score
+
+MODEL = "r0001-test"
+SHAPE = (12, 24, 20)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def screen() -> Iterator[None]:
+    """A screen with OpenGL. On Linux without one, a virtual one of our own; Qt's offscreen platform cannot do it."""
+    os.environ.setdefault("LIBGL_ALWAYS_SOFTWARE", "1")
+    if not sys.platform.startswith("linux"):
+        yield
+        return
+    if os.environ.get("QT_QPA_PLATFORM") == "offscreen":
+        del os.environ["QT_QPA_PLATFORM"]
+    if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        yield
+        return
+    program = shutil.which("Xvfb")
+    if program is None:
+        pytest.fail("The window's tests need a screen: set DISPLAY, or install Xvfb (apt-get install xvfb).")
+    command = [program, "-displayfd", "1", "-screen", "0", "1600x1000x24", "+extension", "GLX", "-nolisten", "tcp"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert server.stdout is not None
+    number = server.stdout.readline().strip()
+    if not number:
+        server.kill()
+        pytest.fail("Xvfb is installed but did not start.")
+    os.environ["DISPLAY"] = f":{number}"
+    atexit.register(server.terminate)  # Qt holds its connection until the process ends
+    yield
+
+
+@dataclass
+class Study:
+    """A project of phantom cubes with known truth."""
+
+    project: Project
+    folder: Path
+    scans: Path
+    truth: dict[str, np.ndarray]
+
+
+def write_scan(path: Path, array: np.ndarray, affine: np.ndarray | None = None) -> None:
+    """Write a canonical (z, y, x) array as NIfTI in the program's own orientation."""
+    if affine is None:
+        affine = np.diag([-1.0, -1.5, -2.0, 1.0])
+    nibabel.save(nibabel.Nifti1Image(np.ascontiguousarray(array.transpose(2, 1, 0)), affine), path)
+
+
+def cube_scan(seed: int, shape: tuple[int, int, int] = SHAPE) -> tuple[np.ndarray, np.ndarray]:
+    """A noisy CT with one bright cube, and its label."""
+    rng = np.random.default_rng(seed)
+    scan = rng.normal(-800, 20, shape).astype(np.int16)
+    label = np.zeros(shape, np.uint8)
+    corner = [int(rng.integers(1, size - 6)) for size in shape]
+    place = tuple(slice(at, at + 5) for at in corner)
+    scan[place] = 60
+    label[place] = 1
+    return scan, label
+
+
+def add_model(project: Project, truth: dict[str, np.ndarray], model: str = MODEL, shift: int = 1) -> None:
+    """Let a model predict every case a little wrongly, and rank the pool by name."""
+    number = project.new_round("al", {}).number
+    project.add_model(model, parent=None, round=number, guard={}, config={})
+    project.finish_round(number, "done", {})
+    project.use(model)
+    for case, label in truth.items():
+        foreground = np.roll(label > 0, shift, axis=1) * np.float32(0.9)
+        foreground[label > 0] = np.maximum(foreground[label > 0], 0.4)
+        probability = np.stack([1 - foreground, foreground, *[0 * foreground] * (len(project.config.classes) - 1)])
+        project.save_prediction(case, model, probability.astype(np.float32), np.ones(4), {"uncertainty": 0.1})
+    pool = [case.id for case in project.pool()]
+    project.save_scores(
+        model,
+        [
+            Score(case, model, rank, 0.5 - 0.01 * rank, 0.2, 0.6, words=f"unsure at one edge, number {rank}")
+            for rank, case in enumerate(pool, 1)
+        ],
+    )
+
+
+@pytest.fixture
+def make_study(tmp_path: Path) -> Iterator[Callable[..., Study]]:
+    """Make a project of *count* phantom scans, two of them labelled, predicted and ranked unless *model* is False."""
+    made: list[Study] = []
+
+    def make(count: int = 5, *, model: bool = True, classes: tuple[str, ...] = ("nodule", "cyst")) -> Study:
+        scans = tmp_path / "scans"
+        scans.mkdir()
+        truth = {}
+        for number in range(count):
+            scan, label = cube_scan(number)
+            truth[f"P-{number}"] = label
+            write_scan(scans / f"P-{number}.nii.gz", scan)
+        project = Project.create(tmp_path / "study", ProjectConfig(name="cubes", modality="CT", classes=classes))
+        project.add_cases([scans])
+        for case in list(truth)[-2:]:
+            project.record_label(case, truth[case], author="import", source="imported")
+        if model:
+            add_model(project, truth)
+        study = Study(project, tmp_path / "study", scans, truth)
+        made.append(study)
+        return study
+
+    yield make
+    for study in made:
+        study.project.close()
+
+
+@pytest.fixture
+def study(make_study: Callable[..., Study]) -> Study:
+    """Five cases: P-0, P-1, P-2 wait in this order, P-3 and P-4 are labelled."""
+    return make_study()
+
+
+@pytest.fixture
+def session(qtbot, study: Study):
+    """A session with *study* open, on a viewer without a canvas."""
+    from napari.components import ViewerModel
+
+    from napari_dasl.widgets.session import Session
+
+    session = Session(ViewerModel())
+    with qtbot.waitSignal(session.project_changed, timeout=10_000):
+        session.open_project(study.folder)
+    yield session
+    session.shutdown()
+
+
+@pytest.fixture
+def open_case(qtbot):
+    """Open a case and wait until it is on the screen."""
+
+    def open_case(session, case_id: str) -> None:
+        if session.case_id == case_id:
+            return
+        with qtbot.waitSignal(session.case_opened, timeout=10_000, check_params_cb=lambda shown: shown == case_id):
+            session.open_case(case_id)
+
+    return open_case
