@@ -22,7 +22,7 @@ from napari_dasl.inference.memory import memory_guard
 from napari_dasl.inference.tiling import Triple, gaussian, pad_to, windows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -54,7 +54,7 @@ def predict(
     ----------
     network : torch module
         Takes (batch, C, z, y, x), gives (batch, K, z, y, x) before the softmax; of several outputs (deep supervision)
-        the first counts. Must be on *device*. Run in evaluation mode and given back in the mode it came in.
+        the first counts. Must be on *device*; comes back in the mode (training or not) it came in.
     image : array, (C, z, y, x)
         Normalised, on the network's grid; may be float16 or memory-mapped.
     patch : sequence of 3 ints
@@ -95,40 +95,49 @@ def predict(
     WorkError
         When the network gives something that is no number.
     """
-    if image.ndim != 4 or len(patch) != 3 or 0 in image.shape:
-        raise InputError(
-            f"An image has shape (C, z, y, x), and this one has {tuple(image.shape)}.", "Add its channel axis."
-        )
-    if occupied is not None and occupied.shape != image.shape[1:]:
-        raise InputError(
-            f"The mask of occupied voxels has shape {occupied.shape} and the image {image.shape[1:]}.",
-            "Give both on the network's grid.",
-        )
+    _check(image, patch, occupied)
     size = " × ".join(str(length) for length in image.shape[1:])
+    window = (int(patch[0]), int(patch[1]), int(patch[2]))
+    layout = torch.channels_last_3d if channels_last else torch.contiguous_format
+
+    def look(tiles: NDArray[np.floating]) -> torch.Tensor:
+        inputs = torch.from_numpy(tiles.astype(np.float32, copy=False)).to(device, memory_format=layout)
+        return _outputs(network, inputs, out_channels, precision, mirror)
+
     hint = "Choose a smaller patch or fewer windows at a time, or close other programs."
     with memory_guard(f"predicting a volume of {size} voxels", hint), _evaluating(network), torch.inference_mode():
-        padded, before = pad_to(image, patch)
-        window = (int(patch[0]), int(patch[1]), int(patch[2]))
-        plan = _levels(padded.shape[1:], window, overlap, occupied, before)
+        padded, before = pad_to(image, window)
+        levels = _levels(padded.shape[1:], window, overlap, occupied, before)
         slab = _Slab(out_channels, window, padded.shape[1:], torch.device(device))
         result = np.empty((out_channels, *image.shape[1:]), dtype=dtype)
-        total = sum(len(corners) for _, corners in plan)
-        done = 0
-        for level, (z, corners) in enumerate(plan):
-            for start in range(0, len(corners), batch):
-                if cancelled():
-                    raise Cancelled("The prediction was stopped.", "Nothing of this scan was kept.")
-                group = corners[start : start + batch]
-                tiles = _cut(padded, z, group, window, slab.device)
-                if channels_last:
-                    tiles = tiles.contiguous(memory_format=torch.channels_last_3d)
-                slab.add(_outputs(network, tiles, out_channels, precision, mirror), group)
-                done += len(group)
-                report(Progress(name="predict", done=done, total=total))
-            following = plan[level + 1][0] if level + 1 < len(plan) else padded.shape[1]
-            for offset, plane in enumerate(slab.finish(following - z)):
+        for z, planes in _sweep(padded, levels, slab, look, batch, report, cancelled):
+            for offset, plane in enumerate(planes):
                 _store(plane, result, z + offset - before[0], before)
         return result
+
+
+def _sweep(
+    padded: NDArray[np.floating],
+    levels: Sequence[tuple[int, list[tuple[int, int]]]],
+    slab: _Slab,
+    look: Callable[[NDArray[np.floating]], torch.Tensor],
+    batch: int,
+    report: Report,
+    cancelled: CancelCheck,
+) -> Iterator[tuple[int, Iterator[NDArray[np.float32]]]]:
+    """Go through the windows level by level; after each, give the first slice that is finished and all that are."""
+    total = sum(len(corners) for _, corners in levels)
+    done = 0
+    following = [z for z, _ in levels[1:]] + [padded.shape[1]]
+    for (z, corners), end in zip(levels, following, strict=True):
+        for start in range(0, len(corners), batch):
+            if cancelled():
+                raise Cancelled("The prediction was stopped.", "Nothing of this scan was kept.")
+            group = corners[start : start + batch]
+            slab.add(look(_cut(padded, z, group, slab.patch)), group)
+            done += len(group)
+            report(Progress(name="predict", done=done, total=total))
+        yield z, slab.finish(end - z)
 
 
 class _Slab:
@@ -195,31 +204,33 @@ def _levels(
 
 
 def _cut(
-    image: NDArray[np.floating], z: int, corners: Sequence[tuple[int, int]], patch: Triple, device: torch.device
-) -> torch.Tensor:
-    tiles = [image[:, z : z + patch[0], y : y + patch[1], x : x + patch[2]] for y, x in corners]
-    return torch.from_numpy(np.stack(tiles).astype(np.float32, copy=False)).to(device)
+    image: NDArray[np.floating], z: int, corners: Sequence[tuple[int, int]], patch: Triple
+) -> NDArray[np.floating]:
+    """The windows (windows, C, z, y, x) of one level that begin at *corners* (y, x)."""
+    return np.stack([image[:, z : z + patch[0], y : y + patch[1], x : x + patch[2]] for y, x in corners])
 
 
 def _outputs(
     network: nn.Module, tiles: torch.Tensor, channels: int, precision: PrecisionName, mirror: Sequence[int]
 ) -> torch.Tensor:
     """The network's output before the softmax (windows, K, z, y, x) in float32, the mean over the mirrorings."""
-    flips = [
-        tuple(axis + 2 for axis in some) for count in range(len(mirror) + 1) for some in combinations(mirror, count)
-    ]
-    mean = torch.zeros((tiles.shape[0], channels, *tiles.shape[2:]), device=tiles.device)
-    for axes in flips:
-        turned = torch.flip(tiles, axes) if axes else tiles
+    expected = (tiles.shape[0], channels, *tiles.shape[2:])
+
+    def forward(axes: tuple[int, ...]) -> torch.Tensor:
         with torch.autocast(tiles.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
-            output = _first(network(turned))
-        if output.shape != mean.shape:
+            output = _first(network(torch.flip(tiles, axes) if axes else tiles))
+        if tuple(output.shape) != expected:
             raise InputError(
-                f"The network answered {tuple(tiles.shape)} with {tuple(output.shape)}, not {tuple(mean.shape)}.",
+                f"The network answered {tuple(tiles.shape)} with {tuple(output.shape)}, not {expected}.",
                 "Check the patch and the number of classes in the training plan.",
             )
-        mean += torch.flip(output.float(), axes) if axes else output.float()
-    return mean / len(flips)
+        return torch.flip(output.float(), axes) if axes else output.float()
+
+    mean = forward(())
+    flips = [tuple(axis + 2 for axis in some) for n in range(1, len(mirror) + 1) for some in combinations(mirror, n)]
+    for axes in flips:
+        mean = mean + forward(axes)
+    return mean / (len(flips) + 1) if flips else mean
 
 
 def _first(output: Any) -> torch.Tensor:
@@ -234,6 +245,18 @@ def _store(plane: NDArray[np.float32], result: NDArray[np.floating], z: int, bef
     if 0 <= z < result.shape[1]:
         _, y, x = before
         result[:, z] = plane[:, y : y + result.shape[2], x : x + result.shape[3]]
+
+
+def _check(image: NDArray[np.floating], patch: Sequence[int], occupied: NDArray[np.bool_] | None) -> None:
+    if image.ndim != 4 or len(patch) != 3 or 0 in image.shape:
+        raise InputError(
+            f"An image has shape (C, z, y, x), and this one has {tuple(image.shape)}.", "Add its channel axis."
+        )
+    if occupied is not None and occupied.shape != image.shape[1:]:
+        raise InputError(
+            f"The mask of occupied voxels has shape {occupied.shape} and the image {image.shape[1:]}.",
+            "Give both on the network's grid.",
+        )
 
 
 @contextmanager
