@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_dasl.training.plan import Augmentation
     from napari_dasl.training.prepare import Prepared
 
-MARGIN = 0.2
+MARGIN = 0.25
 """What a turned patch may need beyond its own border, as a fraction of its side."""
 
 

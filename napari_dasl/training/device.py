@@ -99,17 +99,20 @@ def _seconds(network: nn.Module, plan: TrainingPlan, device: torch.device, preci
 def measure_precision(plan: TrainingPlan, network: nn.Module, device: torch.device, repeat: int = 2) -> Precision:
     """The precision that the plan asks for, or the one that a short measurement on this machine finds fastest.
 
-    On a processor bf16 is tried only where it has the instructions for it (AVX-512 BF16 or AMX; without them it is
+    A plan that names its precision gives the same numbers on every run; ``auto`` may choose otherwise another day. On a
+    processor bf16 is tried only where it has the instructions for it (AVX-512 BF16 or AMX; without them it is
     slower than fp32), and channels-last for both, because which layout wins depends on the processor. The network is
     left in the layout that won; its weights stay as they were.
     """
     if device.type == "cuda":
+        # Channels-last helps a GPU only where every layer has a kernel for it; the plain layout is the safe choice.
         able = torch.cuda.is_bf16_supported(including_emulation=False)
         return Precision("bf16" if able and plan.precision != "fp32" else "fp32", channels_last=False)
+    if plan.precision != "auto":
+        network.to(memory_format=torch.channels_last_3d)
+        return Precision(plan.precision, channels_last=True)
     able = bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     kinds: tuple[PrecisionName, ...] = ("bf16", "fp32") if able else ("fp32",)
-    if plan.precision != "auto":
-        kinds = (plan.precision,)
     candidates = [Precision(kind, last) for kind in kinds for last in (True, False)]
     times = [_seconds(network, plan, device, candidate, repeat) for candidate in candidates]
     # A machine at work measures unevenly: the usual winner, which comes first, must be beaten by a margin.
