@@ -141,7 +141,14 @@ class Project(Learning):
         if not has and (channels := adding.derived_channels(found, self.config)) != self.config.channels:
             self.update_config(channels=channels)
         shelf = adding.Shelf(self.folder, self._store, self.config, has)
-        return adding.store_candidates(shelf, found, skipped, report, cancelled)
+        result = adding.store_candidates(shelf, found, skipped, report, cancelled)
+        if not has and not result.added:
+            path, reason = result.skipped[0]
+            raise ProjectError(
+                f"None of the {len(found)} scans that were found could be added; {path}: {reason}",
+                "Look at that scan, or at `channels` in project.toml.",
+            )
+        return result
 
     def cases(self) -> list[Case]:
         """All cases, in the order they were added."""
