@@ -56,11 +56,8 @@ class DemoMaker(QObject):
         return self._process is not None
 
     def start(self, folder: Path, command: Sequence[str] | None = None) -> None:
-        """Make the demo in *folder*; one that is there already is opened as it is."""
+        """Make the demo in *folder*, or finish what is there."""
         if self.running:
-            return
-        if (folder / "project.toml").is_file():
-            self.made.emit(folder)
             return
         program, *arguments = command or demo_command(folder)
         self._folder, self._answer, self._lines = folder, b"", LineBuffer()

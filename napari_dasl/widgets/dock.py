@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer, QUrl
 from qtpy.QtGui import QDesktopServices
@@ -35,10 +36,12 @@ from napari_dasl.widgets.start import StartPage
 from napari_dasl.widgets.worklist import WorklistWidget
 
 if TYPE_CHECKING:
-    from qtpy.QtGui import QShowEvent
+    import napari.viewer  # napari passes the viewer to a widget whose annotation reads exactly like this
+    from qtpy.QtGui import QResizeEvent, QShowEvent
 
 WIDTH, HEIGHT = 380, 640
 _CLOSE_CHECK_MS = 400
+_CASE_SHARE, _LEARNING_SHARE, _UNFOLDED_SHARE = 0.38, 0.26, 0.45
 _ABOUT = (
     "<b>napari-dasl {version}</b><br>Deep active self-paced learning for CT, PET and MRI: you label, a network learns "
     "beside you and asks for the cases that teach it most.<br><br>Research software; not a medical device."
@@ -54,16 +57,21 @@ class DaslDock(QWidget):
         The session of this viewer is shared with the single widgets of the Plugins menu.
     """
 
-    def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
+    def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.session = session_for(viewer)
         self.keeper = snapshots_for(self.session)
         self.runner = runner_for(self.session)
         self.start_page = StartPage(self.session, self)
-        self.worklist = WorklistWidget(viewer, self)
+        self.worklist = WorklistWidget(viewer, self, with_facts=False)
         self.case = CaseWidget(viewer, self)
         self.learning = LearningWidget(viewer, self)
         self._window: QWidget | None = None
+        self._arranged = False
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(30)
+        self._soon.timeout.connect(self._arrange)
         self._build()
         self.keeper.updated.connect(self._refresh)
         self.session.project_changed.connect(self._project_changed)
@@ -80,6 +88,8 @@ class DaslDock(QWidget):
 
     def _build(self) -> None:
         self.setMinimumWidth(300)
+        # Without an expanding policy napari fills the rest of the dock with empty space.
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         work = QWidget(self)
         column = QVBoxLayout(work)
         column.setContentsMargins(4, 4, 4, 0)
@@ -101,7 +111,6 @@ class DaslDock(QWidget):
         self.progress.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.progress.setStyleSheet("font-weight: bold;")
         self.next = QPushButton("Next case   N", self)
-        self.next.setToolTip("Open the next case of the list below.")
         self.next.clicked.connect(self._next)
         self.menu_button = QToolButton(self)
         self.menu_button.setText("⋯")
@@ -136,8 +145,9 @@ class DaslDock(QWidget):
 
     def _build_sections(self) -> QSplitter:
         self.worklist_part = Disclosure("Worklist", self.worklist, opened=True, section=True)
-        self.case_part = Disclosure("This case", _scrolled(self.case), opened=True, section=True)
-        self.learning_part = Disclosure("Learning", _scrolled(self.learning), opened=True, section=True)
+        self._case_area, self._learning_area = _scrolled(self.case), _scrolled(self.learning)
+        self.case_part = Disclosure("This case", self._case_area, opened=True, section=True)
+        self.learning_part = Disclosure("Learning", self._learning_area, opened=True, section=True)
         self._rest = QWidget(self)
         splitter = QSplitter(Qt.Orientation.Vertical, self)
         splitter.setChildrenCollapsible(False)
@@ -147,6 +157,11 @@ class DaslDock(QWidget):
             splitter.setStretchFactor(splitter.indexOf(part), stretch)
         for part in (self.worklist_part, self.case_part, self.learning_part):
             part.toggled.connect(self._sections_changed)
+        splitter.splitterMoved.connect(self._handle_moved)
+        for part in self.learning.parts:
+            part.toggled.connect(self._unfolded)
+        for content in (self.case, self.learning):
+            content.installEventFilter(self)
         self.splitter = splitter
         self._sections_changed()
         return splitter
@@ -154,12 +169,49 @@ class DaslDock(QWidget):
     def _sections_changed(self, *_: object) -> None:
         parts = (self.worklist_part, self.case_part, self.learning_part)
         self._rest.setVisible(not any(part.is_open for part in parts))
+        self._arranged = False
+        self._arrange()
+
+    def _handle_moved(self, *_: object) -> None:
+        self._arranged = True
+
+    def _unfolded(self, opened: bool) -> None:
+        """Bring what was just unfolded into view, once it has its size."""
+        self._arrange()
+        part = self.sender()
+        if opened and isinstance(part, QWidget):
+            QTimer.singleShot(50, partial(self._learning_area.ensureWidgetVisible, part, 0, 0))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Share the height anew until somebody moved a handle."""
+        super().resizeEvent(event)
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Give the case what its buttons need, learning its first lines, and the worklist the rest."""
+        if self._arranged:
+            return
+        total = self.splitter.height()
+        case = self._share(self.case_part, self._case_area, total, _CASE_SHARE)
+        unfolded = any(part.is_open for part in self.learning.parts)
+        share = _UNFOLDED_SHARE if unfolded else _LEARNING_SHARE
+        learning = self._share(self.learning_part, self._learning_area, total, share)
+        worklist = max(0, total - case - learning) if self.worklist_part.is_open else 0
+        self.splitter.setSizes([worklist, case, learning, 0])
+
+    def _share(self, part: Disclosure, area: QScrollArea, total: int, share: float) -> int:
+        heading = part.height() - area.height() if part.is_open else 0
+        wanted = _height_for(area) + max(heading, 26) + 4
+        if not self.worklist_part.is_open:
+            share = 1.0
+        return min(wanted, int(total * share)) if part.is_open else part.maximumHeight()
 
     # -- what is shown --------------------------------------------------------------------------------------------
 
     def _project_changed(self, project: object) -> None:
         self.pages.setCurrentIndex(0 if project is None else 1)
         self._refresh(self.keeper.snapshot if project is not None else None)
+        self._arrange()
 
     def _refresh(self, snapshot: Snapshot | None) -> None:
         if snapshot is None:
@@ -180,6 +232,10 @@ class DaslDock(QWidget):
         self.worklist_part.set_title(f"Worklist · {snapshot.to_do} to label" if snapshot is not None else "Worklist")
         self.case_part.set_title(f"This case · {shown}" if shown else "This case")
         self.learning_part.set_title(self.learning.title())
+        opened = self.session.case_id is not None
+        self.next.setText("Next case" if opened else "Next case   N")
+        kept = " without saving; your strokes are kept as a draft. N saves first." if opened else "."
+        self.next.setToolTip(f"Open the next case of the list below{kept}")
 
     # -- what is pressed ------------------------------------------------------------------------------------------
 
@@ -217,7 +273,9 @@ class DaslDock(QWidget):
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """End the engine once the main window is really gone: closing it may still be refused."""
-        if watched is self._window and event.type() == QEvent.Type.Close:
+        if event.type() == QEvent.Type.LayoutRequest and watched in (self.case, self.learning):
+            self._soon.start()
+        elif watched is self._window and event.type() == QEvent.Type.Close:
             QTimer.singleShot(_CLOSE_CHECK_MS, self._after_close)
         return False
 
@@ -234,6 +292,15 @@ def _scrolled(content: QWidget) -> QScrollArea:
     area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     area.setMinimumHeight(80)
     return area
+
+
+def _height_for(area: QScrollArea) -> int:
+    """Return the height that the content needs at the area's width, with its texts wrapped."""
+    content = area.widget()
+    layout = content.layout()
+    if layout is not None and layout.hasHeightForWidth():
+        return int(layout.totalHeightForWidth(area.viewport().width()))
+    return int(content.sizeHint().height())
 
 
 def _message(parent: QWidget, title: str, text: str) -> None:

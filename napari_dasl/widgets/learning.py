@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
@@ -29,6 +29,8 @@ from napari_dasl.widgets.settings_form import SettingsForm
 from napari_dasl.widgets.snapshot import Snapshot, duration, snapshots_for
 
 if TYPE_CHECKING:
+    import napari.viewer  # napari passes the viewer to a widget whose annotation reads exactly like this
+
     from napari_dasl.errors import DaslError
 
 SETTINGS = ("steps", "minutes", "epochs", "start", "device", "batch", "patch", "phase", "curriculum", "predict", "seed")
@@ -45,11 +47,12 @@ class LearningWidget(QWidget):
         Its session is shared with the other widgets.
     """
 
-    def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
+    def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.session = session_for(viewer)
         self.keeper = snapshots_for(self.session)
         self.runner = runner_for(self.session)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self._build()
         self._clock = QTimer(self)
         self._clock.setInterval(1000)
@@ -79,10 +82,11 @@ class LearningWidget(QWidget):
         self.left = QLabel(self)
         self.left.setStyleSheet("color: #a0a0a0;")
         self.curve = LearningCurve(self)
-        for widget in (self.words, self.details, self.bar, self.left, self.warning):
+        for widget in (self.words, self.bar, self.left, self.warning):
             layout.addWidget(widget)
         layout.addLayout(self._build_buttons())
         layout.addWidget(self.curve)
+        layout.addWidget(self.details)
         self.form = SettingsForm(
             RoundPlan,
             names=SETTINGS,
@@ -100,7 +104,8 @@ class LearningWidget(QWidget):
         self.settings_part = Disclosure("Settings of the next round", self.form, parent=self)
         self.history_part = Disclosure("Rounds and models", self.history, parent=self)
         self.log_part = Disclosure("Log", self.log, parent=self)
-        for part in (self.history_part, self.settings_part, self.log_part):
+        self.parts = (self.history_part, self.settings_part, self.log_part)
+        for part in self.parts:
             layout.addWidget(part)
         layout.addStretch(1)
 

@@ -27,6 +27,14 @@ State = Literal["idle", "starting", "running", "cancelling", "done", "cancelled"
 Kind = Literal["round", "predict"]
 ACTIVE: tuple[State, ...] = ("starting", "running", "cancelling")
 LOG_LINES = 500
+PHASE_WORDS: dict[str, str] = {
+    "prepare": "Preparing the scans.",
+    "train": "Training.",
+    "guard": "Comparing on the guard set.",
+    "predict": "Predicting the unlabelled scans.",
+    "rank": "Ranking the list.",
+    "save": "Saving.",
+}
 _MB_PER_GB = 1024
 
 
@@ -62,6 +70,7 @@ class RoundRunner(QObject):
         self.warning = ""
         self.curves: dict[str, list[tuple[int, float]]] = {}
         self.progress: Progress | None = None
+        self._phase = ""
         self.memory_mb: float | None = None
         self.log: deque[str] = deque(maxlen=LOG_LINES)
         self.retry: dict[str, Any] = {}
@@ -173,13 +182,18 @@ class RoundRunner(QObject):
 
     def _event(self, event: Phase | Progress | Metric | Log) -> None:
         match event:
-            case Phase(text=text):
+            case Phase(name=name, text=text):
                 self._write(text)
                 self.progress = None
+                self._phase = name
                 if self.state in ("starting", "running"):
                     self._say("running", text)
-            case Progress():
+            case Progress(name=name):
                 self.progress = event
+                if name != self._phase and self.state == "running":
+                    # Preparing and training overlap: the sentence follows what makes progress.
+                    self._phase = name
+                    self._say("running", PHASE_WORDS[name])
                 self.progressed.emit()
             case Metric(name=name, step=step, value=value):
                 self.curves.setdefault(name, []).append((step, value))

@@ -144,6 +144,10 @@ def read_snapshot(project: Any) -> Snapshot:
     )
 
 
+def _waits(case: Any) -> bool:
+    return case.state in _TO_DO and not case.labelled
+
+
 def _row(case: Any, score: Any) -> Row:
     spacing = " × ".join(f"{value:.3g}" for value in reversed(case.spacing))
     shape = " × ".join(str(size) for size in reversed(case.shape))
@@ -156,7 +160,7 @@ def _row(case: Any, score: Any) -> Row:
         case.state,
         case.labelled,
         case.reason,
-        score.rank,
+        score.rank if _waits(case) else None,
         score.score,
         score.uncertainty,
         score.similarity,

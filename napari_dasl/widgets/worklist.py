@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QItemSelectionModel, QModelIndex, QPoint, Qt, QUrl
-from qtpy.QtGui import QDesktopServices
+from qtpy.QtGui import QActionGroup, QDesktopServices
 from qtpy.QtWidgets import (
     QAbstractItemView,
-    QComboBox,
     QHBoxLayout,
     QHeaderView,
     QInputDialog,
@@ -40,12 +39,13 @@ from napari_dasl.widgets.worklist_model import (
 )
 
 if TYPE_CHECKING:
-    from qtpy.QtGui import QKeyEvent
+    import napari.viewer  # napari passes the viewer to a widget whose annotation reads exactly like this
+    from qtpy.QtGui import QAction, QKeyEvent
 
     from napari_dasl.errors import DaslError
 
 _HIDDEN_AT_FIRST = (Column.SIMILARITY, Column.DIFFICULTY)
-_WIDTHS = {Column.RANK: 34, Column.STATE: 92, Column.SCORE: 84, Column.UNCERTAINTY: 56, Column.SIMILARITY: 56}
+_WIDTHS = {Column.RANK: 34, Column.STATE: 96, Column.SCORE: 84, Column.UNCERTAINTY: 56, Column.SIMILARITY: 56}
 
 
 class CaseTable(QTableView):
@@ -66,10 +66,13 @@ class WorklistWidget(QWidget):
     ----------
     viewer : napari.Viewer
         Its session is shared with the other widgets.
+    with_facts : bool
+        Whether the selected case's facts show under the table; not beside *This case*, which shows them already.
     """
 
-    def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
+    def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None, *, with_facts: bool = True) -> None:
         super().__init__(parent)
+        self._with_facts = with_facts
         self.session = session_for(viewer)
         self.keeper = snapshots_for(self.session)
         self.model = WorklistModel(self)
@@ -78,6 +81,7 @@ class WorklistWidget(QWidget):
         self._folder: str | None = None
         self._queue: list[str] | None = None
         self.chips: dict[CaseState, QToolButton] = {}
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self._build()
         self.keeper.updated.connect(self._refresh)
         self.session.case_opened.connect(self._mark_current)
@@ -129,13 +133,23 @@ class WorklistWidget(QWidget):
         self.words = QLabel(self)
         self.words.setWordWrap(True)
         self.words.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-        self.order = QComboBox(self)
-        self.order.setToolTip("The order of the list; a click on a heading orders by that column.")
+        self.order = QToolButton(self)
+        self.order.setText("⇅")
+        self.order.setToolTip("Choose the order of the list; a click on a heading orders by that column.")
+        self.order.setAccessibleName("Order of the list")
+        self.order.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.order.setStyleSheet("QToolButton::menu-indicator { image: none; } QToolButton { padding: 1px 6px; }")
+        menu = QMenu(self.order)
+        group = QActionGroup(menu)
         for order in ORDERS:
-            self.order.addItem(order.title, order.key)
-        self.order.activated.connect(self._order_chosen)
+            action = menu.addAction(order.title)
+            action.setCheckable(True)
+            action.setData(order.key)
+            group.addAction(action)
+        menu.triggered.connect(self._order_chosen)
+        self.order.setMenu(menu)
         line.addWidget(self.words, 1)
-        line.addWidget(self.order)
+        line.addWidget(self.order, 0, Qt.AlignmentFlag.AlignTop)
         return line
 
     def _build_table(self) -> CaseTable:
@@ -237,7 +251,7 @@ class WorklistWidget(QWidget):
             self.session.select_case(row.case)
 
     def _show_facts(self, row: Row | None) -> None:
-        self.facts.setVisible(row is not None)
+        self.facts.setVisible(row is not None and self._with_facts)
         if row is not None:
             parts = [f"{row.case} · {row.facts}", state_words(row)]
             self.facts.setText("\n".join(part for part in parts if part))
@@ -259,8 +273,8 @@ class WorklistWidget(QWidget):
         order = next(order for order in ORDERS if order.key == key)
         self._apply_order(order.column, order.descending, shuffled=order.shuffled)
 
-    def _order_chosen(self, number: int) -> None:
-        self.order_by(self.order.itemData(number))
+    def _order_chosen(self, action: QAction) -> None:
+        self.order_by(action.data())
 
     def _heading_clicked(self, section: int) -> None:
         column = Column(section)
@@ -273,8 +287,9 @@ class WorklistWidget(QWidget):
         direction = Qt.SortOrder.DescendingOrder if descending else Qt.SortOrder.AscendingOrder
         self.table.horizontalHeader().setSortIndicator(-1 if shuffled else int(column), direction)
         wanted = (column, descending, shuffled)
-        found = [n for n, order in enumerate(ORDERS) if (order.column, order.descending, order.shuffled) == wanted]
-        self.order.setCurrentIndex(found[0] if found else -1)
+        found = {order.key for order in ORDERS if (order.column, order.descending, order.shuffled) == wanted}
+        for action in self.order.menu().actions():
+            action.setChecked(action.data() in found)
 
     def _filter_states(self, _on: bool) -> None:
         self.proxy.show_states(state for state, chip in self.chips.items() if chip.isChecked())

@@ -110,7 +110,7 @@ def order_words(snapshot: Snapshot, column: Column, descending: bool, *, shuffle
     by_model = "" if model is None else f", model of round {model.round}" if model.round is not None else ""
     for order in ORDERS:
         if (order.column, order.descending, order.shuffled) == (column, descending, shuffled):
-            if order.key == "rank" and all(row.rank is None for row in snapshot.rows):
+            if order.key == "rank" and all(row.score is None for row in snapshot.rows):
                 return "No ranking yet: the first round makes one."
             strategy = STRATEGY_WORDS.get(snapshot.strategy, snapshot.strategy.replace("_", " "))
             return order.words.format(strategy=strategy, model=by_model) + "."
