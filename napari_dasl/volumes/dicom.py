@@ -93,7 +93,7 @@ def read(path: Path, series_uid: str | None = None) -> Volume:
     """
     series = one_series(path, series_uid)
     ordered = series.stack()
-    factor, notes, unit = 1.0, ordered.notes, _unit(series.modality)
+    factor, notes, unit = None, ordered.notes, _unit(series.modality)
     if unit == "SUVbw":
         factor, more = suv_factor(series.headers, path)
         notes += more
@@ -187,10 +187,13 @@ def _without_localisers(headers: tuple[Header, ...]) -> tuple[Header, ...]:
 # -- pixels ------------------------------------------------------------------------------------------------------------
 
 
-def _values(ordered: Stack, factor: float) -> Array:
-    """The rescaled values in native order (column, row, slice): integers where the rescaling keeps them whole."""
+def _values(ordered: Stack, factor: float | None) -> Array:
+    """The rescaled values in native order (column, row, slice): integers where the rescaling keeps them whole.
+
+    A factor (PET's, to SUV) makes them float32.
+    """
     planes = _stored(ordered)
-    whole = factor == 1 and all(plane.slope == 1 and plane.intercept.is_integer() for plane in ordered.slices)
+    whole = factor is None and all(plane.slope == 1 and plane.intercept.is_integer() for plane in ordered.slices)
     if whole and not any(plane.intercept for plane in ordered.slices):
         return np.stack(planes).transpose(2, 1, 0)
     if whole:
@@ -205,7 +208,7 @@ def _values(ordered: Stack, factor: float) -> Array:
         if whole:
             out[n] = planes[n].astype(np.int64) + int(plane.intercept)
         else:
-            out[n] = (planes[n].astype(np.float64) * plane.slope + plane.intercept) * factor
+            out[n] = (planes[n].astype(np.float64) * plane.slope + plane.intercept) * (factor or 1)
         planes[n] = out[n]  # frees the stored plane
     return out.transpose(2, 1, 0)
 

@@ -92,7 +92,9 @@ class Geometry:
         shape = tuple(int(n) for n in self.shape)
         affine = np.array(self.affine, dtype=np.float64)
         if len(shape) != 3 or min(shape) < 1:
-            raise VolumeError(f"A grid of {' × '.join(map(str, shape))} voxels has no volume.")
+            raise VolumeError(
+                f"A grid of {' × '.join(map(str, shape))} voxels has no volume.", "Export the scan again."
+            )
         if affine.shape != (4, 4) or not np.isfinite(affine).all():
             raise VolumeError(
                 "The orientation in the header is not a finite 4 × 4 matrix.", "Export the scan again from its source."

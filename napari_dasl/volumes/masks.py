@@ -15,6 +15,7 @@ from napari_dasl.volumes import itk
 from napari_dasl.volumes.atomic import atomic_path
 from napari_dasl.volumes.formats import kind_of
 from napari_dasl.volumes.reading import read
+from napari_dasl.volumes.volume import NOT_NUMBERS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,6 +29,7 @@ LARGEST = 2**16 - 1
 
 _SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 _GZIP_LEVEL = 1  # masks are long runs: level 1 is within a few percent of level 9 and many times faster
+_WHOLE = 1e-3  # what a slope in the header may add to a whole number by rounding
 _RIGHT_ANGLE = 1e-4  # degrees of shear that a quaternion may drop
 
 
@@ -45,7 +47,7 @@ def read_mask(path: Path | str, geometry: Geometry | None = None) -> Array:
     Returns
     -------
     array of uint8 or uint16, shape (z, y, x)
-        uint8 where the values allow it. Float files that hold whole numbers are accepted.
+        uint8 where the values allow it. Float files are accepted where every value is within 0.001 of a whole number.
 
     Raises
     ------
@@ -65,7 +67,7 @@ def read_mask(path: Path | str, geometry: Geometry | None = None) -> Array:
             f"The mask {path} does not lie on the grid of its scan: {words}.",
             "Export the mask on the grid of the scan, or resample it there.",
         )
-    if any("NaN" in note for note in volume.notes):
+    if any(NOT_NUMBERS in note for note in volume.notes):
         raise LabelError(f"The mask {path} holds values that are not numbers.", "Export it again as whole numbers.")
     return _labels(volume.array, str(path))
 
@@ -119,14 +121,16 @@ def _labels(array: Array, what: str) -> Array:
     if not (low >= 0 and high <= LARGEST):  # also true for NaN
         found = f"{low:g} to {high:g}"
         raise LabelError(f"{what} holds values from {found}; labels run from 0 to {LARGEST}.", "Is this an image?")
-    labels = array.astype(np.uint8 if high <= 255 else np.uint16, copy=False)
-    if array.dtype.kind == "f" and not np.array_equal(labels, array):
-        example = array[labels != array].flat[0]
+    dtype = np.dtype(np.uint8 if high <= 255 else np.uint16)
+    if array.dtype.kind != "f":
+        return array.astype(dtype, copy=False)
+    whole = np.rint(array)
+    if (off := np.abs(array - whole) > _WHOLE).any():
         raise LabelError(
-            f"{what} holds fractions ({example:g} for example), not label numbers.",
+            f"{what} holds fractions ({array[off].flat[0]:g} for example), not label numbers.",
             "Give the labels themselves, not probabilities or an interpolated mask.",
         )
-    return labels
+    return whole.astype(dtype)
 
 
 def _nifti_bytes(native: Array, geometry: Geometry) -> bytes:

@@ -139,16 +139,15 @@ def _either(path: Path) -> Path:
 
 
 def _first_bytes(path: Path, count: int) -> bytes:
+    """The first bytes of the content, decompressed; a file that is cut short later on gives them all the same."""
     with path.open("rb") as file:
-        head = file.read(count)
-        if not head.startswith(_GZIP):
-            return head
-        file.seek(0)
-        try:
-            with gzip.open(file) as stream:
-                return stream.read(count)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise VolumeError(f"{path} is damaged: its compressed content cannot be read.", _AGAIN) from error
+        head = file.read(65536)
+    if not head.startswith(_GZIP):
+        return head[:count]
+    try:
+        return zlib.decompressobj(wbits=31).decompress(head, count)
+    except zlib.error as error:
+        raise VolumeError(f"{path} is damaged: its compressed content cannot be read.", _AGAIN) from error
 
 
 def _parse(raw: bytes, path: Path) -> tuple[Any, int, bool]:
@@ -188,7 +187,9 @@ def _is_text(raw: bytes) -> bool:
 def _understand(header: Any, version: int, path: Path, voxels: Path) -> Head:
     """Turn nibabel's header into what the program needs to know."""
     if 3000 <= int(header["intent_code"]) < 3100:
-        raise VolumeError(f"{path} is a CIFTI file (values on the brain's surface), not a scan.")
+        raise VolumeError(
+            f"{path} is a CIFTI file (values on the brain's surface), not a scan.", "Give the scan itself."
+        )
     try:
         with LoggingOutputSuppressor(), quiet():
             dtype = header.get_data_dtype()

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 Unit = Literal["HU", "SUVbw", ""]
 
+NOT_NUMBERS = "are not numbers (NaN or infinite)"
+"""The words of the note about such voxels."""
+
 
 @dataclass(frozen=True, eq=False)
 class Volume:
@@ -146,4 +149,4 @@ def without_nonfinite(array: Array) -> tuple[Array, tuple[str, ...]]:
     if not bad:
         return array, ()
     array[~finite] = 0
-    return array, (f"{bad} of {array.size} voxels are not numbers (NaN or infinite) and are shown as 0.",)
+    return array, (f"{bad} of {array.size} voxels {NOT_NUMBERS} and are shown as 0.",)
