@@ -130,15 +130,15 @@ class Learning:
         return predictions.predicted(self.folder, model_id)
 
     def save_scores(self, model_id: str, scores: Sequence[Score]) -> None:
-        """Replace the scores that a model gave to the pool."""
-        ledger.save_scores(self._store, self.model(model_id).id, scores)
+        """Replace the scores that a model gave to the pool; the model "" stands for a ranking before the first one."""
+        ledger.save_scores(self._store, self.model(model_id).id if model_id else "", scores)
 
     def scores(self, model_id: str | None = None) -> list[Score]:
-        """Scores of a model (the active one) by rank; empty where it gave none."""
+        """Scores of a model by rank; with None those of the active one, or of "" where there is none yet."""
         if model_id is None:
             active = self.active_model()
-            model_id = active.id if active else None
-        return [] if model_id is None else ledger.scores(self._store, model_id)
+            model_id = active.id if active else ""
+        return ledger.scores(self._store, model_id)
 
     # -- rounds and the diary ---------------------------------------------------------------------------------------
 

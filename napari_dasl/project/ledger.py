@@ -77,10 +77,10 @@ def save_scores(database: store.Store, model_id: str, scores: Sequence[Score]) -
             "model": model_id,
             "case_id": score.case,
             "rank": score.rank,
-            "score": float(score.score),
-            "uncertainty": float(score.uncertainty),
-            "similarity": float(score.similarity),
-            "difficulty": None if score.difficulty is None else float(score.difficulty),
+            "score": _number(score.score),
+            "uncertainty": _number(score.uncertainty),
+            "similarity": _number(score.similarity),
+            "difficulty": _number(score.difficulty),
             "parts": store.encode(score.parts),
             "words": score.words,
         }
@@ -90,6 +90,10 @@ def save_scores(database: store.Store, model_id: str, scores: Sequence[Score]) -
         connection.execute(sa.delete(store.scores).where(store.scores.c.model == model_id))
         if rows:
             connection.execute(sa.insert(store.scores), rows)
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None else float(value)
 
 
 def scores(database: store.Store, model_id: str) -> list[Score]:

@@ -211,15 +211,13 @@ class Score:
     Attributes
     ----------
     case, model : str
-        Case and the model whose prediction was scored.
+        Case and the model whose prediction was scored; "" before there is a model.
     rank : int
         1 is labelled next.
-    score : float
+    score : float or None
         What the rank was made from; larger is sooner.
-    uncertainty, similarity : float
-        Eq. 2 and the mean similarity of Eq. 3.
-    difficulty : float or None
-        Where a difficulty measure exists.
+    uncertainty, similarity, difficulty : float or None
+        Eq. 2, the mean similarity of Eq. 3, and a difficulty measure; None where the strategy has none.
     parts : dict
         Every number that went into the score.
     words : str
@@ -229,9 +227,9 @@ class Score:
     case: str
     model: str
     rank: int
-    score: float
-    uncertainty: float
-    similarity: float
+    score: float | None
+    uncertainty: float | None
+    similarity: float | None
     difficulty: float | None = None
     parts: dict[str, float] = field(default_factory=dict)
     words: str = ""

@@ -76,12 +76,12 @@ models = sa.Table(
 scores = sa.Table(
     "scores",
     metadata,
-    sa.Column("model", sa.ForeignKey("models.id"), primary_key=True),
+    sa.Column("model", sa.String, primary_key=True),  # "" for a ranking made before there was a model
     sa.Column("case_id", sa.ForeignKey("cases.id"), primary_key=True),
     sa.Column("rank", sa.Integer, nullable=False),
-    sa.Column("score", sa.Float, nullable=False),
-    sa.Column("uncertainty", sa.Float, nullable=False),
-    sa.Column("similarity", sa.Float, nullable=False),
+    sa.Column("score", sa.Float),
+    sa.Column("uncertainty", sa.Float),
+    sa.Column("similarity", sa.Float),
     sa.Column("difficulty", sa.Float),
     sa.Column("parts", sa.Text, nullable=False),
     sa.Column("words", sa.Text, nullable=False),

@@ -151,6 +151,14 @@ def test_scores_come_by_rank_and_are_replaced_as_a_whole(project, model):
     assert project.scores("another") == []
 
 
+def test_a_ranking_before_the_first_model_has_neither_model_nor_measures(project):
+    cold = Score("p5", "", 1, None, None, None, words="drawn by lot")
+    project.save_scores("", [cold])
+    assert project.scores() == [cold]
+    project.add_model("r1", active=True)
+    assert project.scores() == []
+
+
 def test_scores_of_an_unknown_case_are_refused(project, model):
     with pytest.raises(StorageError, match="FOREIGN KEY"):
         project.save_scores(model.id, [Score("stranger", model.id, 1, 0.1, 0.2, 0.3)])
