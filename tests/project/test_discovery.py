@@ -10,7 +10,7 @@ from napari_dasl.project import names
 from napari_dasl.project.discovery import candidates, common_channels, image_root
 from napari_dasl.volumes import Found
 
-ROOT = Path("/data/root")
+ROOT = Path("/data/set")
 
 
 def found(*paths, shape=(7, 6, 5), **keys):
