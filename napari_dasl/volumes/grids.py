@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-_DIAGONAL = 1e-9  # of a voxel per voxel: below it an index mapping is a scaling, which is ten times faster
+_PARALLEL = 1e-6  # of a voxel across the whole volume
 
 
 def resample_onto(volume: Volume, geometry: Geometry, order: int = 1) -> Array:
@@ -55,14 +55,12 @@ def resample_onto(volume: Volume, geometry: Geometry, order: int = 1) -> Array:
     if volume.geometry.matches(geometry):
         return volume.array
     array = volume.array
-    outside = 0.0 if order == 0 else float(array.min())
-    if order:
-        nearest = volume.geometry.spacing
-        ratio = np.divide(geometry.spacing, nearest)
-        sigma = np.maximum(ratio - 1, 0) / 2
-        if sigma.max() > 0.05:
-            array = ndimage.gaussian_filter(array, sigma, output=np.float32, mode="nearest", truncate=3)
-    return _move(array, volume.geometry, geometry, order, outside)
+    if order == 0:
+        return _move_labels(array, volume.geometry, geometry)
+    sigma = np.maximum(np.divide(geometry.spacing, volume.geometry.spacing) - 1, 0) / 2
+    if sigma.max() > 0.05:
+        array = ndimage.gaussian_filter(array, sigma, output=np.float32, mode="nearest", truncate=3)
+    return _move(array, volume.geometry, geometry)
 
 
 def straight_grid(geometry: Geometry) -> Geometry:
@@ -115,7 +113,7 @@ def to_straight(array: Array, geometry: Geometry, order: int = 1) -> Array:
     straight = straight_grid(geometry)
     if straight is geometry:
         return array
-    return _move(array, geometry, straight, order, 0.0 if order == 0 else float(array.min()))
+    return _move(array, geometry, straight) if order else _move_labels(array, geometry, straight)
 
 
 def from_straight(mask: Array, edited_from: Array, geometry: Geometry) -> Array:
@@ -142,11 +140,12 @@ def from_straight(mask: Array, edited_from: Array, geometry: Geometry) -> Array:
     dtype = np.promote_types(edited_from.dtype, mask.dtype)
     if straight is geometry:
         return mask.astype(dtype)
-    changed = mask != _move(edited_from, geometry, straight, 0, 0.0)
+    edited = mask != _move_labels(edited_from, geometry, straight)
+    # Erased voxels are edits too, and their value is the 0 that stands for "none": so the places travel apart.
+    places = _move_labels(edited.view(np.uint8), straight, geometry).astype(bool)
+    values = _move_labels(np.where(edited, mask, 0).astype(mask.dtype), straight, geometry)
     result = edited_from.astype(dtype)
-    if changed.any():
-        changed = _move(changed.view(np.uint8), straight, geometry, 0, 0.0) > 0
-        result[changed] = _move(mask, straight, geometry, 0, 0.0)[changed]
+    result[places] = values[places]
     return result
 
 
@@ -156,22 +155,74 @@ def _check(array: Array, geometry: Geometry) -> None:
         raise GridMismatch(f"An array of {' × '.join(map(str, array.shape))} voxels does not fit a grid of {wanted}.")
 
 
-def _move(array: Array, source: Geometry, target: Geometry, order: int, outside: float) -> Array:
-    """Fill a target grid from a source grid; both arrays are canonical."""
-    mapping = np.linalg.inv(source.canonical_affine) @ target.canonical_affine
-    matrix, offset = mapping[:3, :3], mapping[:3, 3] + 1
-    off_axis = np.abs(matrix - np.diag(np.diag(matrix))).max()
-    # scipy counts a point 1e-9 outside the first voxel's centre as outside: a border of one voxel takes it in. For
-    # masks the border is empty, so that voxels end half a voxel from their centre.
-    border = np.pad(array, 1, mode="edge") if order else np.pad(array, 1, constant_values=outside)
+def _move(array: Array, source: Geometry, target: Geometry) -> Array:
+    """Fill a target grid by linear interpolation from a source grid; both arrays are canonical, the result is float32.
+
+    Outside the source it holds the smallest value of the source.
+    """
+    matrix, offset = _index_map(source, target)
+    # scipy counts a point 1e-9 outside the first voxel's centre as outside: a border of one voxel takes it in.
     moved: Array = ndimage.affine_transform(
-        border,
-        np.diag(matrix) if off_axis * max(target.canonical_shape) < _DIAGONAL * 1e3 else matrix,
-        offset,
+        np.pad(array, 1, mode="edge"),
+        _as_scaling(matrix, target),
+        offset + 1,
         output_shape=target.canonical_shape,
-        output=array.dtype if order == 0 else np.float32,
-        order=order,
+        output=np.float32,
+        order=1,
         mode="constant",
-        cval=outside,
+        cval=float(array.min()),
     )
     return moved
+
+
+def _move_labels(array: Array, source: Geometry, target: Geometry) -> Array:
+    """Fill a target grid with the nearest voxels of a source grid, 0 outside it.
+
+    Only the part that the labels can reach is computed: lesions are small and scans are not.
+    """
+    moved = np.zeros(target.canonical_shape, array.dtype)
+    box = _box_of_labels(array)
+    if box is None:
+        return moved
+    matrix, offset = _index_map(source, target)
+    first, last = np.array([(part.start - 1, part.stop) for part in box]).T
+    corners = np.array(np.meshgrid(*zip(first, last, strict=True))).reshape(3, -1)
+    reach = np.linalg.solve(matrix, corners - offset[:, None])
+    start = np.maximum(np.floor(reach.min(axis=1)), 0).astype(int)
+    stop = np.minimum(np.ceil(reach.max(axis=1)) + 1, target.canonical_shape).astype(int)
+    if (stop <= start).any():
+        return moved
+    # The border is empty, so that a voxel ends half a voxel from its centre.
+    moved[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))] = ndimage.affine_transform(
+        np.pad(array[box], 1),
+        _as_scaling(matrix, target),
+        matrix @ start + offset - first,
+        output_shape=tuple(stop - start),
+        order=0,
+        mode="constant",
+    )
+    return moved
+
+
+def _index_map(source: Geometry, target: Geometry) -> tuple[Array, Array]:
+    """Matrix and offset from canonical indices of the target to those of the source."""
+    mapping = np.linalg.inv(source.canonical_affine) @ target.canonical_affine
+    return mapping[:3, :3], mapping[:3, 3]
+
+
+def _as_scaling(matrix: Array, target: Geometry) -> Array:
+    """The diagonal alone where the axes are parallel, which scipy computes ten times faster."""
+    diagonal = np.diag(matrix)
+    across = np.abs(matrix - np.diag(diagonal)).max() * max(target.canonical_shape)
+    return diagonal if across < _PARALLEL else matrix
+
+
+def _box_of_labels(array: Array) -> tuple[slice, ...] | None:
+    """The smallest box around all voxels that are not 0; None where there are none."""
+    box = []
+    for axis in range(array.ndim):
+        used = np.flatnonzero(array.any(axis=tuple(other for other in range(array.ndim) if other != axis)))
+        if not used.size:
+            return None
+        box.append(slice(int(used[0]), int(used[-1]) + 1))
+    return tuple(box)
