@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import nibabel
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -148,3 +149,19 @@ def test_what_does_not_fit_is_refused_in_words():
         regional_uncertainty(p, None, "volume", ISOTROPIC, voxel_map="magic")
     with pytest.raises(InputError, match="whole scan"):
         region_mask(np.zeros(5), None, "volume", ISOTROPIC)
+
+
+@pytest.mark.data
+def test_the_body_of_a_real_chest_holds_both_lungs_and_little_air(data_dir):
+    folder = data_dir / "lung_ct" / "LUNG1-001"
+
+    def read(name: str) -> np.ndarray:
+        return np.asarray(nibabel.load(folder / name).dataobj).T
+
+    # Every fourth slice is plenty: the holes are filled slice by slice.
+    scan = read("ct.nii.gz")[::4].astype(np.float32)
+    body = region_mask(np.zeros(scan.shape), scan, "body", (12.0, 0.98, 0.98))
+    for side in ("Left", "Right"):
+        lung = read(f"mask_Lung-{side}.nii.gz")[::4] > 0
+        assert body[lung].mean() > 0.99
+    assert 0.15 < body.mean() < 0.5
