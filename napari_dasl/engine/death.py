@@ -35,11 +35,14 @@ def cannot_start(command: Sequence[str], reason: str) -> EngineError:
     )
 
 
-def last_words(lines: Sequence[str]) -> str:
-    """Return the line of a standard error that says most: the last exception or fatal error, else the last line."""
+def last_words(lines: Sequence[str], *, errors_only: bool = False) -> str:
+    """Return the line of a standard error that says most: the last exception or fatal error, else the last line.
+
+    With *errors_only* it is empty where no line tells of an error.
+    """
     spoken = [line.strip() for line in lines if line.strip()]
     telling = [line for line in spoken if _OUR_MISTAKE.match(line)]
-    chosen = (telling or spoken or [""])[-1]
+    chosen = (telling or ([] if errors_only else spoken) or [""])[-1]
     return chosen if len(chosen) <= 300 else chosen[:297] + "..."
 
 
@@ -61,9 +64,10 @@ def died(code: int | None, stderr: Sequence[str] = (), command: Sequence[str] = 
     command : sequence of str
         How it was started.
     """
-    words = last_words(stderr)
-    said = f" Its last words: {words}" if words else ""
     number = None if code is None else signal_of(code)
+    # A process that was killed had no time to say why: what it said before is no reason.
+    words = last_words(stderr, errors_only=number is not None)
+    said = f" Its last words: {words}" if words else ""
     if command and command[0].endswith(("ssh", "ssh.exe")) and code == 255:
         hint = "Check the network and that ssh needs no password there. " + SAFE
         return EngineError(f"The connection to the training machine was lost or refused.{said}", hint)

@@ -16,6 +16,7 @@ SSH = ("ssh", "gpu-box", "napari-dasl", "engine")
     ("code", "stderr", "command", "says"),
     [
         (-9, [], (), "was killed (signal 9)"),
+        (-9, ["Training on cpu."], (), "memory runs out."),
         (137, [], SSH, "was killed (signal 9)"),
         (-11, ["Fatal Python error: Segmentation fault", "", "Current thread:"], (), "(signal 11, SIGSEGV)"),
         (-50, [], (), "was killed (signal 50)"),
@@ -50,6 +51,7 @@ def test_the_last_words_are_the_last_error_rather_than_the_last_line():
     assert last_words(lines) == "torch.OutOfMemoryError: CUDA"
     assert last_words(["one", "two", ""]) == "two"
     assert last_words([]) == ""
+    assert last_words(["Training on cpu."], errors_only=True) == ""
     assert len(last_words(["x" * 1000])) == 300
 
 
