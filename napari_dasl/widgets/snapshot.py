@@ -57,8 +57,8 @@ class Snapshot:
     seconds_per_case: float | None = None
     strategy: str = "default"
     beta: float = 1.0
-    network: str = ""
-    preset: str = ""
+    network: str = "unet"
+    preset: str = "default"
     steps: int | None = None
     minutes: float | None = None
     device: str = "auto"
