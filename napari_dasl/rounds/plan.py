@@ -1,4 +1,4 @@
-"""What a round is asked to do, and what it answers: frozen values that the window, the command line and the engine share."""
+"""What a round is asked to do, and what it answers: frozen values that window, command line and engine share."""
 
 from __future__ import annotations
 
@@ -19,15 +19,18 @@ class RoundPlan(BaseModel):
     steps: int | None = Field(default=None, ge=1, description="Optimiser steps of training.")
     epochs: int | None = Field(default=None, ge=1, description="Passes over the labelled scans.")
     minutes: float | None = Field(default=None, gt=0, description="Minutes of training, by the clock.")
-    curriculum: str = Field(default="default", description="The order and pace in which scans are shown to the network.")
     start: Literal["scratch", "active"] = Field(
         default="scratch", description="Train anew, or go on from the weights of the active model."
     )
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:1.")
     batch: int | None = Field(default=None, ge=1, description="Patches per step; the plan's own when empty.")
-    patch: tuple[int, int, int] | None = Field(default=None, description="Patch size (z, y, x) in voxels; the plan's own when empty.")
+    patch: tuple[int, int, int] | None = Field(
+        default=None, description="Patch size (z, y, x) in voxels; the plan's own when empty."
+    )
     predict: bool = Field(default=True, description="Predict and rank the unlabelled scans afterwards.")
-    seed: int | None = Field(default=None, description="Seed of this round; the project's seed plus the round number when empty.")
+    seed: int | None = Field(
+        default=None, description="Seed of this round; the project's seed plus the round number when empty."
+    )
 
 
 class GuardResult(BaseModel):

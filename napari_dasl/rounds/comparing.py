@@ -1,0 +1,67 @@
+"""A model against labels: the one way in which guard sets, test folders and pools are compared with the truth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_dasl.errors import Cancelled
+from napari_dasl.events import PhaseName, Progress, never, silent
+from napari_dasl.metrics.cases import CaseMetrics, evaluate_case
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_dasl.events import CancelCheck, Report
+    from napari_dasl.inference import Predictor
+    from napari_dasl.training.cases import CaseData
+
+
+def label_map(probability: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Return the most probable class per voxel, (z, y, x) uint8, of a probability (K, z, y, x)."""
+    most: NDArray[np.uint8] = np.argmax(probability, axis=0).astype(np.uint8)
+    return most
+
+
+def compare(
+    predictor: Predictor,
+    cases: Sequence[CaseData],
+    classes: Sequence[str],
+    *,
+    phase: PhaseName = "guard",
+    report: Report = silent,
+    cancelled: CancelCheck = never,
+) -> list[CaseMetrics]:
+    """Predict every case and compare it with its label.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    cases : sequence of CaseData
+        Each with a label.
+    classes : sequence of str
+
+    Returns
+    -------
+    list of CaseMetrics
+        In the order of *cases*.
+
+    Raises
+    ------
+    Cancelled
+        Between two cases or two windows.
+    """
+    rows = []
+    for done, case in enumerate(cases):
+        if cancelled():
+            raise Cancelled("Stopped between two comparisons.", "What was saved before is kept.")
+        probability = predictor.case(case.image(), case.spacing, cancelled=cancelled)
+        truth = case.label()
+        if truth is None:
+            continue
+        rows.append(evaluate_case(truth, label_map(probability), classes, case.spacing, case=case.id))
+        report(Progress(name=phase, done=done + 1, total=len(cases), text=case.id))
+    return rows

@@ -1,0 +1,222 @@
+"""A round: what it trains on, what it leaves behind, when it promotes, and how it survives interruptions."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from napari_dasl import rounds
+from napari_dasl.errors import Cancelled, ProjectError
+from napari_dasl.events import Log, Metric, Phase, Progress
+from napari_dasl.project import CaseState, Project
+from napari_dasl.rounds import RoundPlan
+from napari_dasl.rounds.conductor import sentence
+from napari_dasl.rounds.plan import GuardResult
+
+SHORT = RoundPlan(steps=4, device="cpu")
+
+
+@pytest.fixture
+def heard():
+    return []
+
+
+def weights(project: Project, model: str) -> bytes:
+    return (project.model(model).folder / "weights.safetensors").read_bytes()
+
+
+class TestARound:
+    def test_trains_on_human_labels_only_and_never_on_the_guard_set(self, project, heard):
+        result = rounds.run(project, SHORT, report=heard.append)
+        fixed = project.rounds()[-1].plan
+        guard = {case.id for case in project.guard_cases()}
+        assert result.trained_on == {"human": 6, "pseudo": 0}
+        assert set(fixed["train"]) == {case.id for case in project.training_cases()}
+        assert set(fixed["guard_set"]) == guard
+        assert not guard & set(fixed["train"])
+
+    def test_leaves_a_model_predictions_and_a_ranked_list(self, project):
+        result = rounds.run(project, SHORT)
+        assert project.active_model().id == result.model
+        assert result.promoted
+        assert result.predicted == len(project.pool()) == 6
+        ranked = project.scores()
+        assert [one.rank for one in ranked] == list(range(1, 7))
+        assert {one.case for one in ranked} == {case.id for case in project.pool()}
+        assert all(one.words for one in ranked)
+        prediction = project.prediction(ranked[0].case)
+        assert prediction.label().shape == project.case(ranked[0].case).shape
+
+    def test_never_predicts_the_guard_set_so_that_it_is_drawn_blind(self, project):
+        rounds.run(project, SHORT)
+        rounds.predict(project, all=True)
+        assert all(project.prediction(case.id) is None for case in project.guard_cases())
+
+    def test_reports_phases_progress_and_a_loss_curve(self, project, heard):
+        rounds.run(project, SHORT, report=heard.append)
+        phases = [event.name for event in heard if isinstance(event, Phase)]
+        assert list(dict.fromkeys(phases)) == ["prepare", "train", "guard", "predict", "rank"]
+        assert any(isinstance(event, Progress) and event.name == "train" for event in heard)
+        assert [event.step for event in heard if isinstance(event, Metric) and event.name == "loss"]
+
+    def test_keeps_its_plan_events_and_curves_on_disk(self, project):
+        rounds.run(project, SHORT)
+        folder = project.rounds()[-1].folder
+        plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+        assert plan["steps"] == 4
+        assert set(plan["train"]) == {case.id for case in project.training_cases()}
+        with (folder / "curves.csv").open(encoding="utf-8") as file:
+            assert {row["name"] for row in csv.DictReader(file)} >= {"loss"}
+        lines = [json.loads(line) for line in (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+        assert lines[-1]["event"]["text"] == project.rounds()[-1].result["sentence"]
+        assert not (folder / "state").exists()
+
+    def test_needs_a_label(self, balls, tmp_path):
+        from napari_dasl.project import setup
+
+        setup.make(tmp_path / "bare", images=balls / "images", modality="MR")
+        with Project.open(tmp_path / "bare") as project, pytest.raises(ProjectError, match="no labelled scan"):
+            rounds.run(project, SHORT)
+
+    def test_uses_an_edited_training_plan_and_names_a_wrong_key(self, project):
+        rounds.run(project, SHORT)
+        path = project.folder / "plan.toml"
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace("batch = ", "batch = 1 # was "), encoding="utf-8")
+        assert rounds.training_plan(project).batch == 1
+        path.write_text(text.replace("learning_rate = ", "learning_rat = "), encoding="utf-8")
+        with pytest.raises(ProjectError, match="learning_rat"):
+            rounds.run(project, SHORT)
+
+    def test_records_a_case_that_cannot_be_predicted_and_goes_on(self, project, heard):
+        lost = project.pool()[0]
+        moved = lost.reference.with_suffix(".away")
+        lost.reference.rename(moved)
+        try:
+            result = rounds.run(project, SHORT, report=heard.append)
+        finally:
+            moved.rename(lost.reference)
+        assert result.predicted == 5
+        assert any(isinstance(event, Log) and event.level == "warning" and lost.id in event.text for event in heard)
+
+
+class TestTheSecondRound:
+    def test_compares_with_the_first_on_the_same_guard_set(self, project):
+        first = rounds.run(project, SHORT)
+        second = rounds.run(project, SHORT)
+        assert second.guard.before == first.guard.dice
+        assert project.model(second.model).parent == first.model
+
+    def test_learns_from_a_new_label(self, project, balls):
+        rounds.run(project, SHORT)
+        case = project.scores()[0].case
+        project.record_label(case, balls / "labels" / f"{case}.nii.gz", author="ann")
+        rounds.run(project, SHORT)
+        assert case in project.rounds()[-1].plan["train"]
+        assert case not in {one.case for one in project.scores()}
+
+    def test_keeps_a_worse_model_as_a_candidate(self, project):
+        good = rounds.run(project, RoundPlan(steps=120, device="cpu", predict=False))
+        bad = rounds.run(project, RoundPlan(steps=1, device="cpu"))
+        assert bad.guard.dice < good.guard.dice - 0.01
+        assert not bad.promoted
+        assert project.active_model().id == good.model
+        assert "old model stays active" in bad.sentence
+
+    def test_can_be_rolled_back_to_bit_identical_predictions(self, project):
+        first = rounds.run(project, SHORT)
+        case = project.pool()[0].id
+        before = project.prediction(case).probability()
+        rounds.run(project, RoundPlan(steps=6, device="cpu", seed=9))
+        project.use(first.model)
+        rounds.predict(project, [case])
+        np.testing.assert_array_equal(project.prediction(case, first.model).probability(), before)
+
+
+class TestInterruption:
+    def test_a_cancelled_round_resumes_to_the_same_weights(self, project, project_folder, tmp_path):
+        plan = RoundPlan(steps=6, device="cpu", seed=3, predict=False)
+        whole = rounds.run(project, plan)
+        expected = weights(project, whole.model)
+        steps = []
+
+        def stop_after_three() -> bool:
+            return len(steps) >= 3
+
+        def count(event: object) -> None:
+            if isinstance(event, Metric) and event.name == "loss":
+                steps.append(event.step)
+
+        with pytest.raises(Cancelled):
+            rounds.run(project, plan, report=count, cancelled=stop_after_three)
+        assert project.rounds()[-1].state == "cancelled"
+        resumed = rounds.run(project, resume=True)
+        assert resumed.round == 2
+        assert weights(project, resumed.model) == expected
+
+    def test_a_resumed_round_trains_on_the_labels_it_began_with(self, project, balls):
+        plan = RoundPlan(steps=4, device="cpu", predict=False)
+        with pytest.raises(Cancelled):
+            rounds.run(project, plan, cancelled=lambda: True)
+        began_with = project.rounds()[-1].plan["train"]
+        case = project.pool()[0].id
+        project.record_label(case, balls / "labels" / f"{case}.nii.gz", author="ann")
+        rounds.run(project, resume=True)
+        assert project.rounds()[-1].plan["train"] == began_with
+
+    def test_nothing_to_resume_is_said(self, project):
+        with pytest.raises(ProjectError, match="no unfinished round"):
+            rounds.run(project, resume=True)
+
+    def test_a_killed_round_resumes(self, project, project_folder):
+        script = (
+            "import sys\n"
+            "from pathlib import Path\n"
+            "from napari_dasl import rounds\n"
+            "from napari_dasl.project import Project\n"
+            "with Project.open(Path(sys.argv[1])) as project:\n"
+            "    rounds.run(project, rounds.RoundPlan(steps=100000, device='cpu'))\n"
+        )
+        process = subprocess.Popen([sys.executable, "-c", script, str(project_folder)])
+        try:
+            curves = project_folder / "rounds" / "0001" / "curves.csv"
+            deadline = time.monotonic() + 120
+            while not (curves.exists() and curves.stat().st_size > 40):
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        finally:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+        record = project.last_unfinished_round()
+        assert record.state == "running"
+        assert all(case.state is not CaseState.UNREADABLE for case in project.cases())
+        with pytest.raises(Cancelled):
+            rounds.run(project, resume=True, cancelled=lambda: True)
+        assert project.rounds()[-1].state == "cancelled"
+
+
+class TestTheSentence:
+    @pytest.mark.parametrize(
+        ("guard", "promoted", "said"),
+        [
+            (GuardResult(dice=None), True, "The new model is active; there is no guard set to check it on yet."),
+            (GuardResult(dice=0.842), True, "Guard Dice 0.842. The first model is active."),
+            (GuardResult(dice=0.858, before=0.842), True, "Guard Dice 0.842 → 0.858. The new model is active."),
+        ],
+    )
+    def test_says_what_happened(self, guard, promoted, said):
+        assert sentence(guard, promoted, 0, 0) == said
+
+    def test_a_fall_says_why_and_what_to_do(self):
+        said = sentence(GuardResult(dice=0.831, before=0.858), promoted=False, predicted=0, to_label=0)
+        assert said.startswith("Guard Dice fell from 0.858 to 0.831. The old model stays active")
+        assert "Check the newest labels" in said
