@@ -76,7 +76,7 @@ def read_picture(project: Project, case: Case) -> Picture:
     """
     folder = project.folder / "cache" / "display" / case.id
     key = _key(case)
-    if key is not None:
+    if key is not None and case.readable:  # the project should hear when an unreadable scan can be read again
         try:
             picture = _load(folder, key)
         except (OSError, ValueError, KeyError, TypeError) as error:  # a torn or foreign cache: read the scan instead
@@ -86,9 +86,7 @@ def read_picture(project: Project, case: Case) -> Picture:
                 return picture
     problem = project.check_scan(case.id)
     if problem:
-        raise VolumeError(
-            f"{case.id} cannot be opened: {problem}", "Put the scan back, or add the changed one as a new case."
-        )
+        raise VolumeError(problem, "Put the scan back, or add the changed one as a new case.")
     picture = _read(project, case)
     if key is not None:
         try:

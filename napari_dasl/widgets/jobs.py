@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, QRunnable, QThreadPool, Signal
+from qtpy.QtCore import QCoreApplication, QEvent, QObject, QRunnable, QThreadPool, Signal, Slot
 
 from napari_dasl.errors import DaslError, StorageError, WorkError
 
@@ -44,6 +44,7 @@ class Job(QObject):
         self._otherwise = failed
         self._outcome.connect(self._deliver)
 
+    @Slot(object, object)
     def _deliver(self, result: object, error: DaslError | None) -> None:
         then, otherwise = self._then, self._otherwise
         self._then = self._otherwise = None
@@ -153,6 +154,9 @@ class Jobs(QObject):
         return not self._running
 
     def wait(self, milliseconds: int = 30_000) -> bool:
-        """Block until reading and writing are done, for the end of the program; answers are delivered later."""
+        """Block until reading and writing are done and deliver their answers: for the end of a project or window."""
         written = self._writer.waitForDone(milliseconds)
-        return self._readers.waitForDone(milliseconds) and written
+        read = self._readers.waitForDone(milliseconds)
+        for job in list(self._running):
+            QCoreApplication.sendPostedEvents(job, QEvent.Type.MetaCall)
+        return read and written

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Labels
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
 
     from napari.layers import Layer
     from numpy.typing import NDArray
+
+# napari shows this as a pop-up at every turn to 3D; there it draws the labels filled, which is what one expects.
+warnings.filterwarnings("ignore", message="Contours are not displayed during 3D rendering")
 
 OVERLAYS = ("prediction", "label", "probability", "uncertainty")
 """Roles of our layers above the channels, from bottom to top. The label lies over the prediction it may be equal to."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,6 @@ from napari_dasl.widgets.display_cache import Channel, Picture, read_picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
     from numpy.typing import NDArray
 
@@ -336,9 +336,10 @@ class CaseReader:
 
     def _assemble(self, project: Project, case_id: str, unwritten: tuple[Mask, dict[str, Any]] | None) -> OpenCase:
         case = project.case(case_id)
-        if not case.readable:
-            raise VolumeError(f"{case_id} cannot be opened: {case.reason}", "The other cases are not affected.")
-        picture = self._picture(project, case)
+        try:
+            picture = self._picture(project, case)
+        except VolumeError as error:
+            raise type(error)(f"{case_id} cannot be opened: {error.message}", error.hint) from error
         remarks: list[str] = []
         saved = project.read_label(case_id)
         numbers = [revision.number for revision in project.labels(case_id) if revision.human]
@@ -346,7 +347,7 @@ class CaseReader:
         base = to_display(saved, picture, case) if saved is not None else np.zeros(shape, dtype=_dtype(project))
         mask, meta, has_draft, draft_saved = base, {}, False, None
         if unwritten is not None:
-            (mask, meta), has_draft = unwritten, True
+            (mask, meta), has_draft, draft_saved = unwritten, True, datetime.now(UTC)
         elif (draft := _or_remark(remarks, lambda: project.read_draft(case_id))) is not None:
             draft_saved = draft.saved
             mask, meta, has_draft = to_display(draft.mask, picture, case), dict(draft.meta), True

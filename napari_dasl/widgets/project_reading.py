@@ -1,4 +1,4 @@
-"""What a session reads and makes of project folders, off the window's thread. No Qt here."""
+"""What a session reads of project folders, off the window's thread. No Qt here."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_dasl.project import Project, ProjectConfig
-
-_SAID = 3
+    from napari_dasl.project import Project
 
 
 def open_project(folder: str | Path) -> tuple[Project, list[str]]:
@@ -24,27 +22,6 @@ def open_project(folder: str | Path) -> tuple[Project, list[str]]:
 
     project = Project.open(Path(folder))
     return project, waiting_cases(project)
-
-
-def make_project(
-    folder: str | Path,
-    config: ProjectConfig,
-    scans: Sequence[str | Path],
-    labels: str | Path | None,
-    *,
-    copy_scans: bool,
-) -> tuple[Project, list[str], str]:
-    """Make a project; return it with its waiting cases and a sentence about what was left out (empty: nothing)."""
-    from napari_dasl.project import Project
-
-    project = Project.create(Path(folder), config, copy_scans=copy_scans)
-    left_out = list(project.add_cases([Path(scan) for scan in scans]).skipped)
-    if labels is not None:
-        left_out += project.import_labels(Path(labels)).skipped
-    words = "; ".join(f"{Path(path).name}: {reason}" for path, reason in left_out[:_SAID])
-    if len(left_out) > _SAID:
-        words += f" (and {len(left_out) - _SAID} more)"
-    return project, waiting_cases(project), f"Left out: {words}" if words else ""
 
 
 def waiting_cases(project: Project) -> list[str]:

@@ -35,12 +35,12 @@ from napari_dasl.widgets.opening import CaseOpener
 from napari_dasl.widgets.window_link import WindowLink
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from qtpy.QtWidgets import QWidget
 
     from napari_dasl.errors import DaslError
-    from napari_dasl.project import Project, ProjectConfig, Revision
+    from napari_dasl.project import Project, Revision
     from napari_dasl.widgets.prefetch import OpenCase
 
 _sessions: dict[int, Session] = {}
@@ -136,32 +136,6 @@ class Session(QObject):
             lambda: project_reading.open_project(folder), lambda opened: self._take(*opened), self._on_failed_read
         )
 
-    def new_project(
-        self,
-        folder: str | Path,
-        config: ProjectConfig,
-        scans: Sequence[str | Path],
-        *,
-        labels: str | Path | None = None,
-        copy_scans: bool = False,
-    ) -> Job:
-        """Make a project in *folder* from *scans* (folders or files) in a worker, and open it.
-
-        What was left out, and why, comes as a warning message.
-        """
-
-        def made(answer: tuple[Project, list[str], str]) -> None:
-            self._take(*answer[:2])
-            if answer[2]:
-                self.message.emit(answer[2], "warning")
-
-        self.busy.emit("Reading the headers of the scans")
-        return self._jobs.read(
-            lambda: project_reading.make_project(folder, config, scans, labels, copy_scans=copy_scans),
-            made,
-            self._on_failed_read,
-        )
-
     def close_project(self) -> None:
         """Keep the open edit as a draft, clear the layers and close the project."""
         self.close_case()
@@ -176,6 +150,9 @@ class Session(QObject):
         self.project_changed.emit(None)
 
     def _take(self, project: Project, waiting: list[str]) -> None:
+        if self._over:
+            project.close()
+            return
         if self.project is not None:
             self.close_project()
         self.project = project
@@ -320,8 +297,9 @@ class Session(QObject):
         if self.opened is None:
             return
         if self.opened.shown is None:
-            blind = "Guard cases are labelled without a prediction." if self.opened.case.guard else ""
-            self.message.emit(blind or "There is no prediction for this case yet.", "info")
+            blind = self.opened.case.guard
+            words = "Guard cases are labelled without a prediction." if blind else "This case has no prediction yet."
+            self.message.emit(words, "info")
             return
         self._drafts.accept(self.opened.shown)
         self.prediction_changed.emit()
@@ -365,17 +343,12 @@ class Session(QObject):
 
     def skip(self, reason: str) -> None:
         """Set the open case aside with a *reason* and open the next one; its draft stays."""
-        if self.project is None or self.case_id is None:
-            return
         project, case_id = self.project, self.case_id
+        if project is None or case_id is None:
+            return
         self._agenda.done(case_id)
+        self._set_aside(lambda: project.skip(case_id, reason), f"{case_id} was skipped: {reason}")
         following = self.peek_next()
-
-        def done(_: None) -> None:
-            self.message.emit(f"{case_id} was skipped: {reason}", "info")
-            self.cases_changed.emit()
-
-        self._jobs.write(lambda: project.skip(case_id, reason), done, self._say_error)
         if following is not None:
             self.open_case(following)
         else:
@@ -384,7 +357,14 @@ class Session(QObject):
     def unskip(self, case_id: str) -> None:
         """Put a skipped case back into the worklist."""
         if (project := self.project) is not None:
-            self._jobs.write(lambda: project.unskip(case_id), lambda _: self.cases_changed.emit(), self._say_error)
+            self._set_aside(lambda: project.unskip(case_id), f"{case_id} is back in the worklist.")
+
+    def _set_aside(self, change: Callable[[], None], words: str) -> None:
+        def done(_: None) -> None:
+            self.message.emit(words, "info")
+            self.cases_changed.emit()
+
+        self._jobs.write(change, done, self._say_error)
 
     def restore(self, revision: int) -> None:
         """Make an old revision of the open case the newest one again; what is on the screen can be had by Ctrl+Z."""
@@ -421,6 +401,7 @@ class Session(QObject):
             return
         self._over = True
         self._second.stop()
+        self._opener.cancel()
         self._flush_and_wait()
         self._drafts.end()
         self._link.release()
@@ -450,6 +431,7 @@ class Session(QObject):
     def _on_failed_read(self, error: DaslError) -> None:
         self.busy.emit("")
         self._say_error(error)
+        self.cases_changed.emit()
 
     def _say_error(self, error: DaslError) -> None:
         self.message.emit(str(error), "error")

@@ -10,12 +10,16 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import nibabel
 import numpy as np
 import pytest
 
 from napari_dasl.project import Project, ProjectConfig, Score
+
+if TYPE_CHECKING:
+    from napari_dasl.widgets.session import Session
 
 MODEL = "r0001-test"
 SHAPE = (12, 24, 20)
@@ -58,14 +62,14 @@ class Study:
     truth: dict[str, np.ndarray]
 
 
-def write_scan(path: Path, array: np.ndarray, affine: np.ndarray | None = None) -> None:
+def store_scan(path: Path, array: np.ndarray, affine: np.ndarray | None = None) -> None:
     """Write a canonical (z, y, x) array as NIfTI in the program's own orientation."""
     if affine is None:
         affine = np.diag([-1.0, -1.5, -2.0, 1.0])
     nibabel.save(nibabel.Nifti1Image(np.ascontiguousarray(array.transpose(2, 1, 0)), affine), path)
 
 
-def cube_scan(seed: int, shape: tuple[int, int, int] = SHAPE) -> tuple[np.ndarray, np.ndarray]:
+def phantom(seed: int, shape: tuple[int, int, int] = SHAPE) -> tuple[np.ndarray, np.ndarray]:
     """A noisy CT with one bright cube, and its label."""
     rng = np.random.default_rng(seed)
     scan = rng.normal(-800, 20, shape).astype(np.int16)
@@ -77,7 +81,7 @@ def cube_scan(seed: int, shape: tuple[int, int, int] = SHAPE) -> tuple[np.ndarra
     return scan, label
 
 
-def add_model(project: Project, truth: dict[str, np.ndarray], model: str = MODEL, shift: int = 1) -> None:
+def predict_all(project: Project, truth: dict[str, np.ndarray], model: str = MODEL, shift: int = 1) -> None:
     """Let a model predict every case a little wrongly, and rank the pool by name."""
     number = project.new_round("al", {}).number
     project.add_model(model, parent=None, round=number, guard={}, config={})
@@ -99,6 +103,24 @@ def add_model(project: Project, truth: dict[str, np.ndarray], model: str = MODEL
 
 
 @pytest.fixture
+def write_scan() -> Callable[..., None]:
+    """Write a canonical array as NIfTI, with any affine."""
+    return store_scan
+
+
+@pytest.fixture
+def cube_scan() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+    """Make a phantom scan and its label from a seed."""
+    return phantom
+
+
+@pytest.fixture
+def add_model() -> Callable[..., None]:
+    """Let another model predict and rank every case."""
+    return predict_all
+
+
+@pytest.fixture
 def make_study(tmp_path: Path) -> Iterator[Callable[..., Study]]:
     """Make a project of *count* phantom scans, two of them labelled, predicted and ranked unless *model* is False."""
     made: list[Study] = []
@@ -108,15 +130,15 @@ def make_study(tmp_path: Path) -> Iterator[Callable[..., Study]]:
         scans.mkdir()
         truth = {}
         for number in range(count):
-            scan, label = cube_scan(number)
+            scan, label = phantom(number)
             truth[f"P-{number}"] = label
-            write_scan(scans / f"P-{number}.nii.gz", scan)
+            store_scan(scans / f"P-{number}.nii.gz", scan)
         project = Project.create(tmp_path / "study", ProjectConfig(name="cubes", modality="CT", classes=classes))
         project.add_cases([scans])
         for case in list(truth)[-2:]:
             project.record_label(case, truth[case], author="import", source="imported")
         if model:
-            add_model(project, truth)
+            predict_all(project, truth)
         study = Study(project, tmp_path / "study", scans, truth)
         made.append(study)
         return study
@@ -133,24 +155,45 @@ def study(make_study: Callable[..., Study]) -> Study:
 
 
 @pytest.fixture
-def session(qtbot, study: Study):
-    """A session with *study* open, on a viewer without a canvas."""
+def make_session(qtbot) -> Iterator[Callable[..., Session]]:
+    """Open a project in a session on a viewer without a canvas."""
     from napari.components import ViewerModel
 
-    from napari_dasl.widgets.session import Session
+    from napari_dasl.widgets.session import session_for
 
-    session = Session(ViewerModel())
-    with qtbot.waitSignal(session.project_changed, timeout=10_000):
-        session.open_project(study.folder)
-    yield session
-    session.shutdown()
+    made = []
+
+    def make(folder: Path, viewer=None) -> Session:
+        session = session_for(ViewerModel() if viewer is None else viewer)
+        made.append(session)
+        with qtbot.waitSignal(session.project_changed, timeout=10_000):
+            session.open_project(folder)
+        return session
+
+    yield make
+    for session in made:
+        session.shutdown()
+
+
+@pytest.fixture
+def session(make_session, study: Study) -> Session:
+    """A session with *study* open."""
+    return make_session(study.folder)
+
+
+@pytest.fixture
+def messages(session: Session) -> list[tuple[str, str]]:
+    """What the session said to the user, in order: (text, severity)."""
+    said: list[tuple[str, str]] = []
+    session.message.connect(lambda text, severity: said.append((text, severity)))
+    return said
 
 
 @pytest.fixture
 def open_case(qtbot):
     """Open a case and wait until it is on the screen."""
 
-    def open_case(session, case_id: str) -> None:
+    def open_case(session: Session, case_id: str) -> None:
         if session.case_id == case_id:
             return
         with qtbot.waitSignal(session.case_opened, timeout=10_000, check_params_cb=lambda shown: shown == case_id):
