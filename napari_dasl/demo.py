@@ -73,8 +73,7 @@ def make(folder: Path, *, kind: str = "ct", report: Report = silent, cancelled: 
             if unfinished:
                 engine.resume_round(folder, on_event=_until(report, cancelled, engine))
             else:
-                plan = RoundPlan(steps=STEPS)
-                engine.run_round(folder, plan, on_event=_until(report, cancelled, engine))
+                engine.run_round(folder, RoundPlan(), on_event=_until(report, cancelled, engine))
     return folder
 
 
@@ -103,6 +102,9 @@ def _make_project(folder: Path, kind: str, report: Report) -> None:
             copy_scans=True,
         )
         shutil.copytree(workshop / "labels", folder / TRUTH)
+        with Project.open(folder) as project:
+            # Short rounds: the demo shows the loop; a study of one's own trains as long as its plan says.
+            project.update_config(training__steps=STEPS)
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
     (folder / MARK).write_text(json.dumps({"kind": kind, "cases": CASES}) + "\n", encoding="utf-8")

@@ -106,7 +106,7 @@ def evaluate(args: argparse.Namespace, output: Output) -> None:
                 project, args.split or "guard", truth=args.truth, model=args.model, device=args.device, report=report
             )
     rows = [
-        {"case": one["case"], **{f"Dice {name}": found["dice"] for name, found in one["per_class"].items()}}
+        {"case": one["case"], **{f"Dice {name}": found["dice"] for name, found in one["classes"].items()}}
         for one in document["cases"]
     ]
     mean = document["mean"]

@@ -12,6 +12,8 @@ import numpy as np
 from napari_dasl import volumes
 from napari_dasl.errors import DaslError, InputError, StorageError
 from napari_dasl.volumes.atomic import atomic_path, storage_error
+from napari_dasl.volumes.dicom import slice_files
+from napari_dasl.volumes.formats import kind_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,6 +22,11 @@ if TYPE_CHECKING:
 
     from napari_dasl.project.folder import Project
     from napari_dasl.project.records import Case
+
+_MAY_BE_EMPTY = (
+    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
+    *("StudyID", "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName"),
+)
 
 What = Literal["labels", "predictions"]
 Form = Literal["nifti", "nnunet", "dicom-seg"]
@@ -138,9 +145,14 @@ def _write_dicom_seg(project: Project, case: Case, mask: NDArray[Any], path: Pat
         from pydicom.sr.codedict import codes
     except ImportError as problem:
         raise InputError(f"DICOM SEG needs {problem.name}.", 'Install it: pip install "napari-dasl[dicom]".') from None
-    slices = volumes.dicom_slices(case.reference, case.series[0].series_uid)
-    if not slices:
+    if kind_of(case.reference) != "dicom" and not case.reference.is_dir():
         raise InputError(f"The scan of {case.id} is no DICOM series.", "Export it as nifti.")
+    slices = slice_files(case.reference, case.series[0].series_uid)
+    sources = [pydicom.dcmread(one) for one in slices]
+    for source in sources:
+        for keyword in _MAY_BE_EMPTY:
+            if keyword not in source:  # anonymised series often lack what the standard wants at least empty
+                setattr(source, keyword, None)
     # highdicom takes frames in the order of the source slices, each in its stored row and column order.
     frames = np.ascontiguousarray(np.moveaxis(case.geometry.to_native(mask), (0, 1, 2), (2, 1, 0)))
     segments = [
@@ -156,8 +168,19 @@ def _write_dicom_seg(project: Project, case: Case, mask: NDArray[Any], path: Pat
         )
         for k, name in enumerate(project.config.classes, start=1)
     ]
-    document = highdicom.seg.Segmentation(
-        source_images=[pydicom.dcmread(one) for one in slices],
+    try:
+        document = _segmentation(highdicom, sources, frames, segments)
+    except (AttributeError, KeyError, TypeError, ValueError) as problem:
+        reason = str(problem).rstrip(".")
+        raise InputError(f"{case.id} cannot be written as DICOM SEG: {reason}.", "Export it as nifti.") from problem
+    with atomic_path(path) as temporary:
+        document.save_as(temporary)
+    return path
+
+
+def _segmentation(highdicom: Any, sources: list[Any], frames: NDArray[Any], segments: list[Any]) -> Any:
+    return highdicom.seg.Segmentation(
+        source_images=sources,
         pixel_array=frames.astype(np.uint8),
         segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=segments,
@@ -170,6 +193,3 @@ def _write_dicom_seg(project: Project, case: Case, mask: NDArray[Any], path: Pat
         software_versions="1",
         device_serial_number="0",
     )
-    with atomic_path(path) as temporary:
-        document.save_as(temporary)
-    return path

@@ -9,7 +9,7 @@ from napari_dasl.volumes.atomic import atomic_path, write_bytes_atomic
 from napari_dasl.volumes.finding import Found, find_series
 from napari_dasl.volumes.geometry import Geometry, NiftiForm
 from napari_dasl.volumes.grids import from_straight, resample_onto, straight_grid, to_straight
-from napari_dasl.volumes.masks import read_mask, write_mask
+from napari_dasl.volumes.masks import read_mask, write_image, write_mask
 from napari_dasl.volumes.reading import read, read_geometry, verify
 from napari_dasl.volumes.stamps import FileStamp, fingerprint_file, quick_stamp
 from napari_dasl.volumes.volume import Volume
@@ -33,5 +33,6 @@ __all__ = [
     "to_straight",
     "verify",
     "write_bytes_atomic",
+    "write_image",
     "write_mask",
 ]

@@ -134,6 +134,14 @@ def one_series(path: Path, series_uid: str | None = None) -> Series:
     return Series(path, uid, tuple(group))
 
 
+def slice_files(path: Path, series_uid: str | None = None) -> tuple[Path, ...]:
+    """The files of a series in the order of the native slice axis; parameters and errors as for :func:`read`.
+
+    A multi-frame file comes once per frame.
+    """
+    return tuple(one.path for one in one_series(path, series_uid).stack().slices)
+
+
 def read_headers(paths: Iterable[Path]) -> tuple[list[Header], dict[Path, VolumeError]]:
     """The headers of files, and the errors of those that could not be read."""
     headers, problems = [], {}

@@ -111,6 +111,33 @@ def write_mask(path: Path | str, mask: Array, geometry: Geometry) -> None:
             temporary.write_bytes(packed)
 
 
+def write_image(path: Path | str, array: Array, geometry: Geometry) -> None:
+    """Write voxel values of any type on the grid of a scan, as ``.nii.gz`` or ``.nii``, in one step.
+
+    Parameters
+    ----------
+    path : pathlib.Path or str
+    array : array, shape (z, y, x)
+    geometry : Geometry
+        The scan's grid.
+
+    Raises
+    ------
+    GridMismatch
+        The array has another shape than the grid.
+    StorageError
+        The disk is full, read-only or gone; an old file of that name is untouched.
+    VolumeError
+        The suffix is neither of the two.
+    """
+    path = Path(path)
+    if not path.name.lower().endswith((".nii.gz", ".nii")):
+        raise VolumeError(f"An image cannot be written to {path.name}.", "Use .nii.gz or .nii.")
+    content = _nifti_bytes(geometry.to_native(np.asarray(array)), geometry)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(gzip.compress(content, _GZIP_LEVEL, mtime=0) if path.suffix == ".gz" else content)
+
+
 def _labels(array: Array, what: str) -> Array:
     """The array as uint8 or uint16, after checking that it holds label values."""
     if array.dtype == np.bool_:
