@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from napari_dasl.errors import DaslError
 
-SETTINGS = ("steps", "minutes", "epochs", "start", "device", "batch", "patch", "phase", "curriculum", "predict", "seed")
+SETTINGS = ("steps", "minutes", "epochs", "start", "device", "batch", "patch", "predict", "seed")
 _TROUBLE = "#D55E00"
 _LOG_HEIGHT = 110
 
@@ -90,7 +90,7 @@ class LearningWidget(QWidget):
         self.form = SettingsForm(
             RoundPlan,
             names=SETTINGS,
-            choices={"device": ("auto", "cpu", "cuda"), "curriculum": ("default",)},
+            choices={"device": ("auto", "cpu", "cuda")},
             parent=self,
         )
         self.form.set_value(RoundPlan())

@@ -64,9 +64,9 @@ class Findings:
         broken = self.unreadable
         if not broken:
             return words + "."
-        told = "; ".join(f"{found.path.name} ({found.reason.rstrip('.')})" for found in broken[:_NAMED_PROBLEMS])
-        more = f" and {len(broken) - _NAMED_PROBLEMS} more" if len(broken) > _NAMED_PROBLEMS else ""
-        return f"{words}, {len(broken)} cannot be read: {told}{more}."
+        told = " ".join(_told(found) for found in broken[:_NAMED_PROBLEMS])
+        more = f" And {len(broken) - _NAMED_PROBLEMS} more." if len(broken) > _NAMED_PROBLEMS else ""
+        return f"{words}, {len(broken)} cannot be read: {told}{more}"
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,12 @@ class Cases:
         """Return how many of the cases have a label in the chosen folder."""
         words = f"{len(self.labels)} of {len(self.candidates)} cases have a label there"
         return words + (f"; {len(self.unclear)} are unclear." if self.unclear else ".")
+
+
+def _told(found: Found) -> str:
+    """Return why a series cannot be read, with its short name in front."""
+    reason = found.reason.replace(str(found.path), found.path.name)
+    return reason if found.path.name in reason else f"{found.path.name}: {reason}"
 
 
 def look(folder: Path) -> Findings:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from qtpy.QtCore import QEvent, QObject, Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLabel, QLineEdit, QSpinBox, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLabel, QLineEdit, QSizePolicy, QSpinBox, QWidget
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -26,6 +26,7 @@ _UNITS = {
     "batch": "patches",
     "patch": "voxels, z y x",
 }
+_OWN_UNIT = ("steps", "minutes")  # their names say it already
 _TITLES = {
     "al": "active learning",
     "spl": "self-paced learning",
@@ -138,11 +139,13 @@ class SettingsForm(QWidget):
             info = model.model_fields[name]
             field = self._make(name, info)
             unit = _unit(name, info)
-            label = QLabel(name.replace("_", " ").capitalize() + (f" ({unit})" if unit else ""), self)
+            told = f" ({unit})" if unit and name not in _OWN_UNIT else ""
+            label = QLabel(name.replace("_", " ").capitalize() + told, self)
             for widget in (field, label):
                 widget.setToolTip(tooltip(name, info))
             field.setAccessibleName(label.text())
             field.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+            field.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
             field.installEventFilter(self._no_wheel)
             layout.addRow(label, field)
             self.fields[name] = field

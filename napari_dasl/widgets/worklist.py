@@ -197,12 +197,14 @@ class WorklistWidget(QWidget):
         new_project, self._folder = folder != self._folder, folder
         selected = None if new_project else self.selected_case()
         position = self.table.verticalScrollBar().value()
+        if new_project:
+            self.model.set_rows(())
+            self._apply_order(Column.RANK, descending=False)
         self.model.set_rows(snapshot.rows if snapshot is not None else ())
         difficulty = any(row.difficulty is not None for row in self.model.rows)
         if new_project:
             self.table.setColumnHidden(Column.DIFFICULTY, not difficulty)
             self._queue = None
-            self._apply_order(Column.RANK, descending=False)
         if selected != self.selected_case():
             self.select_case(selected)
         if not new_project:

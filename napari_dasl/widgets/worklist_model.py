@@ -10,6 +10,7 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSortFilterProxyModel, Qt, Signal
@@ -69,6 +70,7 @@ HEADINGS: dict[Column, tuple[str, str]] = {
     Column.DIFFICULTY: ("Difficulty", "How hard the case is said to be."),
 }
 
+_natural = lru_cache(maxsize=1 << 14)(natural)
 _STATE_ORDER = {state: number for number, state in enumerate(CaseState)}
 
 
@@ -300,7 +302,7 @@ class WorklistProxy(QSortFilterProxyModel):
                 return self._settled(a, b)
             return (first is not None) != self.descending
         if column is Column.CASE:
-            first, second = natural(first), natural(second)
+            first, second = _natural(first), _natural(second)
         return first < second if first != second else self._settled(a, b)
 
     def _settled(self, a: Row, b: Row) -> bool:
@@ -314,4 +316,4 @@ def _shuffle_key(case_id: str) -> int:
 
 
 def _tie_key(row: Row) -> tuple[Any, ...]:
-    return (row.rank is None, row.rank or 0, natural(row.case))
+    return (row.rank is None, row.rank or 0, _natural(row.case))

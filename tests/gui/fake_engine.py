@@ -1,8 +1,8 @@
 """An engine without torch for tests of its client: it speaks the protocol with nothing but the standard library.
 
-``python fake_engine.py HOW``: ``works`` (a short round), ``slow`` (runs until it is cancelled), ``deaf`` (slow, and
-ignores a cancellation), ``dies`` (complains and exits in the middle of a round), ``fails`` (out of memory with a retry),
-``silent`` (no heartbeat after the start), ``split`` (writes byte by byte, after a banner), ``refuses`` (no round starts).
+``python fake_engine.py HOW``: ``works`` (a short round), ``slow`` (until it is cancelled), ``deaf`` (slow, and
+ignores a cancellation), ``dies`` (complains and exits), ``fails`` (out of memory with a retry),
+``silent`` (no heartbeat after the start), ``split`` (writes byte by byte, after a banner), ``refuses`` (every job).
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ def form_of(qtbot):
         RoundPlan(),
         RoundPlan(steps=1),
         RoundPlan(steps=2_000_000),
-        RoundPlan(epochs=7, device="cuda:1", curriculum="easy-first"),
+        RoundPlan(epochs=7, device="cuda:1"),
         RoundPlan(minutes=0.1, start="active", phase="al", predict=False),
         RoundPlan(batch=2, patch=(32, 96, 160), seed=-5),
         RoundPlan(minutes=1 / 3, seed=2**40),

@@ -179,7 +179,7 @@ def test_what_was_found_is_said_before_anything_is_made(dialog, scans, qtbot):
     dialog.set_scans(folder)
     assert not dialog.create.isEnabled()
     qtbot.waitUntil(lambda: dialog.cases is not None, timeout=10_000)
-    assert dialog.found.text().startswith("4 series, 1 cannot be read: CT_9.nii.gz (")
+    assert dialog.found.text().startswith("4 series, 1 cannot be read: CT_9.nii.gz ")
     assert dialog.grouped.text().startswith("3 cases")
     assert dialog.modality.currentData() == "CT"  # the names say so
     assert dialog.target.text() == str(folder.with_name("liver-dasl"))
