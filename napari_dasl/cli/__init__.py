@@ -45,20 +45,24 @@ def _run(args: argparse.Namespace) -> int:
     output = Output(as_json=args.json, quiet=args.quiet)
     try:
         args.run(args, output)
-    except DaslError as error:
-        problem = error
-    except KeyboardInterrupt:
-        problem = Cancelled("Stopped by the keyboard.", "What was saved before is kept.")
-    except OSError as error:
-        problem = StorageError(
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 a user never sees a traceback
+        if args.debug:
+            traceback.print_exc(file=sys.stderr)
+        problem = _in_words(error)
+        sys.stderr.write(f"{one_line(problem)}\n")
+        return problem.exit_code
+    return 0
+
+
+def _in_words(error: BaseException) -> DaslError:
+    """Return *error* as one that has a sentence for the user."""
+    if isinstance(error, DaslError):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        return Cancelled("Stopped by the keyboard.", "What was saved before is kept.")
+    if isinstance(error, OSError):
+        return StorageError(
             f"{error.filename or 'A file'} could not be read or written: {error.strerror or error}.",
             "Check that the disk has space and that you may write there.",
         )
-    except Exception as error:  # noqa: BLE001 a user never sees a traceback; --debug shows it
-        problem = DaslError(f"Something unexpected went wrong: {error!r}.", "Run it again with --debug and report it.")
-    else:
-        return 0
-    if args.debug:
-        traceback.print_exc(file=sys.stderr)
-    sys.stderr.write(f"{one_line(problem)}\n")
-    return problem.exit_code
+    return DaslError(f"Something unexpected went wrong: {error!r}.", "Run it again with --debug and report it.")

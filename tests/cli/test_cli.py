@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -284,29 +283,6 @@ class TestErrors:
         assert "Traceback" not in capsys.readouterr().err
         assert main(["status", str(study), "--debug"]) == 1
         assert "Traceback" in capsys.readouterr().err
-
-    @pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
-    def test_a_read_only_folder_is_one_line(self, scans, tmp_path):
-        """Run as an ordinary user, because root may write anywhere."""
-        home = tmp_path / "locked"
-        home.mkdir()
-        home.chmod(0o555)
-        script = (
-            "import os, sys\n"
-            "if os.getuid() == 0: os.setuid(65534)\n"
-            "from napari_dasl.cli import main\n"
-            "sys.exit(main(sys.argv[1:]))\n"
-        )
-        tmp_path.chmod(0o755)
-        for folder in tmp_path.parents:
-            if folder.owner() == Path(tmp_path).owner() and str(folder).startswith("/tmp/"):
-                folder.chmod(0o755)
-        words = ["init", str(home / "s"), "--images", str(scans / "images"), "--modality", "MR"]
-        done = subprocess.run(
-            [sys.executable, "-c", script, *words], capture_output=True, text=True, timeout=120, check=False
-        )
-        assert done.returncode in (1, 2)
-        assert done.stderr.count("\n") == 1, done.stderr
 
     def test_every_verb_helps_with_an_example(self, capsys):
         for verb in (
