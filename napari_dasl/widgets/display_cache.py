@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,11 +59,12 @@ class Channel:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """The channels of a case, reference first; whether they were straightened; and remarks in words."""
+    """The channels of a case, reference first; whether they were straightened; remarks in words; and `scan_key`."""
 
     channels: tuple[Channel, ...]
     oblique: bool
     notes: tuple[str, ...]
+    key: str | None = None
 
 
 def read_picture(project: Project, case: Case) -> Picture:
@@ -75,7 +76,7 @@ def read_picture(project: Project, case: Case) -> Picture:
         A scan is missing, unreadable, or not the file that was added.
     """
     folder = project.folder / "cache" / "display" / case.id
-    key = _key(case)
+    key = scan_key(case)
     if key is not None and case.readable:  # the project should hear when an unreadable scan can be read again
         try:
             picture = _load(folder, key)
@@ -87,7 +88,7 @@ def read_picture(project: Project, case: Case) -> Picture:
     problem = project.check_scan(case.id)
     if problem:
         raise VolumeError(problem, "Put the scan back, or add the changed one as a new case.")
-    picture = _read(project, case)
+    picture = replace(_read(project, case), key=key)
     if key is not None:
         try:
             _store(folder, key, picture)
@@ -158,13 +159,13 @@ def _modality(project: Project, found: str | None, name: str, *, first: bool) ->
     return project.config.modality if first else ""
 
 
-def _key(case: Case) -> str | None:
+def scan_key(case: Case) -> str | None:
     """Return a hash of the scans' places, sizes and times of change; None where one cannot be looked at."""
     facts: list[object] = [_FORMAT, list(case.shape)]
     for series in case.series:
         path = Path(series.path)
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
         try:
+            files = sorted(path.iterdir()) if path.is_dir() else [path]
             stats = [file.stat() for file in files]
         except OSError:
             return None
@@ -189,7 +190,7 @@ def _load(folder: Path, key: str) -> Picture | None:
                 **{name: tuple(value) if isinstance(value, list) else value for name, value in record.items()},
             )
         )
-    return Picture(tuple(channels), bool(facts["oblique"]), tuple(facts["notes"]))
+    return Picture(tuple(channels), bool(facts["oblique"]), tuple(facts["notes"]), key)
 
 
 def _store(folder: Path, key: str, picture: Picture) -> None:

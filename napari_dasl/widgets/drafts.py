@@ -90,6 +90,7 @@ class DraftKeeper(QObject):
         self._origin: tuple[str, int | None] | None = None
         self._pending: dict[str, Work] = {}
         self._stuck: dict[str, Work] = {}
+        self._on_disk: dict[str, bool] = {}
         self._autosave = QTimer(self)
         self._autosave.setInterval(AUTOSAVE_MS)
         self._autosave.timeout.connect(self._write_all)
@@ -107,6 +108,7 @@ class DraftKeeper(QObject):
         self._project = project
         self._pending.clear()
         self._stuck.clear()
+        self._on_disk.clear()
         self.being_saved.clear()
 
     def begin(self, opened: OpenCase) -> None:
@@ -207,8 +209,9 @@ class DraftKeeper(QObject):
             del self._pending[work.case_id]
         if self._is_open(work) and not self._touched and self.opened is not None and self.opened.has_draft != kept:
             self.opened = replace(self.opened, has_draft=kept)
-        if not kept or not self._is_open(work):
-            self.changed.emit(work.case_id, kept)
+        if self._on_disk.get(work.case_id) != kept:  # the worklist reads states from the disk: tell it now
+            self._on_disk[work.case_id] = kept
+            self.changed.emit(work.case_id, kept or self._touched_again(work))
 
     def _not_written(self, work: Work, error: DaslError) -> None:
         if self._pending.get(work.case_id) is work:
@@ -223,6 +226,9 @@ class DraftKeeper(QObject):
                     f"It is kept in memory and tried again; do not close napari yet. {error.hint}",
                 )
             )
+
+    def _touched_again(self, work: Work) -> bool:
+        return self._is_open(work) and self._touched
 
     def _is_open(self, work: Work) -> bool:
         return self.opened is not None and self.opened.case.id == work.case_id
@@ -330,6 +336,7 @@ class DraftKeeper(QObject):
             if not kept:
                 self._stuck[work.case_id] = work
                 self._autosave.start()
+            self._on_disk[work.case_id] = kept
             if self._is_open(work) and self.opened is not None:
                 self.opened = replace(self.opened, has_draft=True)
             self.changed.emit(work.case_id, True)
@@ -338,13 +345,13 @@ class DraftKeeper(QObject):
 
     def _take_revision(self, work: Work, revision: Revision, scan_mask: Any, base: Any) -> None:
         """Measure *unsaved* against the new revision from now on."""
+        self._on_disk[work.case_id] = False
         if self._is_open(work) and self.opened is not None:
             self._origin = None if not self._touched else self._origin
             self.opened = replace(
                 self.opened, saved_mask=scan_mask, base=base, revision=revision.number, has_draft=self._touched
             )
-        if not (self._is_open(work) and self._touched):
-            self.changed.emit(work.case_id, False)
+        self.changed.emit(work.case_id, self._touched_again(work))
 
     def restore(
         self, number: int, author: str, done: Callable[[Revision], object], failed: Callable[[DaslError], object]

@@ -16,7 +16,7 @@ import numpy as np
 
 from napari_dasl import volumes
 from napari_dasl.errors import DaslError, VolumeError
-from napari_dasl.widgets.display_cache import Channel, Picture, read_picture
+from napari_dasl.widgets.display_cache import Channel, Picture, read_picture, scan_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -192,19 +192,24 @@ def uncertain_regions(
     """
     from scipy import ndimage
 
-    while threshold > 0.05 and not (uncertainty > threshold).any():
+    unsure = uncertainty > threshold
+    while threshold > 0.05 and not unsure.any():
         threshold /= 2
-    labelled, count = ndimage.label(uncertainty > threshold, structure=np.ones((3, 3, 3)))
-    if not count:
+        unsure = uncertainty > threshold
+    occupied = [np.flatnonzero(unsure.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
+    if not len(occupied[0]):
         return []
-    sizes = np.bincount(labelled.ravel(), minlength=count + 1)[1:]
+    # Labelling a whole CT takes seconds and a gigabyte; what is uncertain is a small part of it.
+    corner = tuple(slice(int(places[0]), int(places[-1]) + 1) for places in occupied)
+    labelled, count = ndimage.label(unsure[corner], structure=np.ones((3, 3, 3)))
+    sizes = np.bincount(labelled[labelled > 0], minlength=count + 1)[1:]
     boxes = ndimage.find_objects(labelled)
     centres = []
     for index in np.argsort(-sizes, kind="stable")[:most]:
         box = boxes[index]
         inside = np.argwhere(labelled[box] == index + 1)
         nearest = inside[np.linalg.norm(inside - inside.mean(axis=0), axis=1).argmin()]
-        centres.append(tuple(int(start.start + at) for start, at in zip(box, nearest, strict=True)))
+        centres.append(tuple(int(c.start + b.start + at) for c, b, at in zip(corner, box, nearest, strict=True)))
     return centres
 
 
@@ -225,8 +230,11 @@ def _read_maps(project: Project, opened: OpenCase) -> Maps | None:
     prediction = project.prediction(opened.case.id, opened.shown.model)
     if prediction is None:
         return None
-    uncertainty = np.asarray(prediction.uncertainty(), dtype=np.float32)
-    foreground = np.asarray(prediction.probability()).max(axis=0).astype(np.float32)
+    probability = prediction.probability()
+    foreground = probability.max(axis=0)
+    # 1 - max_c p as Prediction.uncertainty has it, without reading the maps a second time
+    uncertainty = 1 - np.maximum(foreground, 1 - probability.sum(axis=0))
+    np.clip(uncertainty, 0, 1, out=uncertainty)
     if opened.picture.oblique:
         geometry = opened.case.geometry
         uncertainty = volumes.to_straight(uncertainty, geometry, order=1)
@@ -313,7 +321,7 @@ class CaseReader:
 
     def _picture(self, project: Project, case: Case) -> Picture:
         picture = self._pictures.get(case.id)
-        if picture is None:
+        if picture is None or picture.key is None or picture.key != scan_key(case):
             picture = read_picture(project, case)
         self._keep(self._pictures, case.id, picture)
         return picture

@@ -121,7 +121,6 @@ class TestOpening:
     def test_a_changed_scan_is_not_shown_from_the_cache(self, session, open_case, study, qtbot, messages):
         open_case(session, "P-1")
         open_case(session, "P-0")
-        session._opener.bind(session.project)  # forget what is in memory
         shutil.copy(study.scans / "P-2.nii.gz", study.scans / "P-1.nii.gz")
         with qtbot.waitSignal(session.message, timeout=5000):
             session.open_case("P-1")
@@ -140,8 +139,10 @@ class TestOpening:
         scan = session.layers["channel 0"].data.copy()
         open_case(session, "P-4")
         session._opener.bind(session.project)
-        monkeypatch.setattr(Project, "read_image", lambda *_: pytest.fail("the scan was read again"))
+        read, really = [], Project.read_image
+        monkeypatch.setattr(Project, "read_image", lambda self, case: (read.append(case), really(self, case))[1])
         open_case(session, "P-0")
+        assert "P-0" not in read
         np.testing.assert_array_equal(session.layers["channel 0"].data, scan)
         shutil.rmtree(study.folder / "cache")  # may be deleted at any time
 
@@ -308,6 +309,13 @@ class TestDrafts:
         draft = wait_for_draft(qtbot, session, "P-0")
         assert draft.mask[corner] == 1
         assert draft.meta["strokes"] == 1
+
+    def test_the_worklist_is_told_when_the_draft_is_on_the_disk(self, often, session, open_case, qtbot):
+        open_case(session, "P-0")
+        states = []
+        session.draft_changed.connect(lambda case, _: states.append(session.project.case(case).state))
+        stroke(session)
+        qtbot.waitUntil(lambda: states[-1:] == [CaseState.DRAFT], timeout=5000)
 
     def test_switching_cases_never_asks_and_never_loses(self, session, open_case):
         open_case(session, "P-0")
