@@ -204,9 +204,10 @@ def train(
     WorkError
         Where the loss is no number any more.
     """
-    budget = budget if budget and (budget.steps or budget.minutes) else Budget(steps=plan.steps)
     target = choose(device)
     prepared = _prepare(cases, cache, report, cancelled)
+    if budget is None or not (budget.steps or budget.minutes):
+        budget = Budget(steps=plan.steps_for(len(prepared)))
     identity = run_identity(plan, cases, plan.seed)
     state_file = folder / "state" / "state.pt"
     try:

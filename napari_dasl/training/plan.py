@@ -62,8 +62,12 @@ class TrainingPlan(BaseModel):
     spacing: tuple[float, float, float] = Field(description="Voxel size in mm on which the network works.")
     patch: Triple = Field(description="Patch in voxels; each side a multiple of the network's strides.")
     batch: int = Field(ge=1, description="Patches per optimiser step.")
-    steps: int = Field(ge=1, description="Optimiser steps, where the round does not say otherwise.")
-    learning_rate: float = Field(default=2e-3, gt=0, description="The highest learning rate.")
+    steps: int = Field(
+        default=0,
+        ge=0,
+        description="Optimiser steps, where the round does not say otherwise; 0 counts the labelled scans.",
+    )
+    learning_rate: float = Field(default=4e-3, gt=0, description="The highest learning rate.")
     warmup: float = Field(default=0.05, ge=0, lt=1, description="The fraction of training over which the rate rises.")
     weight_decay: float = Field(default=1e-2, ge=0)
     clip: float = Field(default=12.0, gt=0, description="Gradients are scaled down to this norm.")
@@ -108,6 +112,13 @@ class TrainingPlan(BaseModel):
     def out_channels(self) -> int:
         """Channels of the network's output: the background and the classes."""
         return len(self.classes) + 1
+
+    def steps_for(self, cases: int) -> int:
+        """Optimiser steps for as many labelled cases: the plan's own number, or one that grows with them.
+
+        On the 1 mm hippocampus 900 steps are enough for 20 cases, and 136 cases still gain from twice as many.
+        """
+        return self.steps or min(800 + 8 * cases, 2400)
 
     @property
     def prepared_hash(self) -> str:
@@ -240,7 +251,7 @@ def derive(
     compute : {"cpu", "cuda"}
         Where training will run: a processor gets smaller steps than a GPU.
     steps : int, optional
-        Optimiser steps; derived where not given.
+        Optimiser steps; by the number of labelled scans at each round where not given.
     seed : int
         Of the initial weights and of everything random.
     """
@@ -274,7 +285,7 @@ def derive(
         spacing=spacing,
         patch=patch,
         batch=batch,
-        steps=steps if steps is not None else 1000,
+        steps=steps or 0,
         augmentation=Augmentation(mirror=_mirror(classes)),
         normalisation=tuple(derive_normalisation(i, modality) for i in fingerprint.intensities),
         seed=seed,

@@ -144,3 +144,9 @@ def test_every_value_is_plain_toml(tmp_path):
     derive(fingerprint((40, 40, 40), (1.0,) * 3, channels=("pet", "ct")), modality="PET").to_file(path)
     values = tomllib.loads(path.read_text())
     assert [rule["rule"] for rule in values["normalisation"]] == ["pet", "ct"]
+
+
+def test_more_labelled_scans_are_learnt_from_for_longer_unless_the_plan_says_how_long():
+    plan = derive(HIPPOCAMPUS, modality="MR")
+    assert plan.steps_for(20) < plan.steps_for(136) < plan.steps_for(100_000) == plan.steps_for(1_000_000)
+    assert derive(HIPPOCAMPUS, modality="MR", steps=77).steps_for(136) == 77
