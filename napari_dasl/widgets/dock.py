@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -36,6 +35,8 @@ from napari_dasl.widgets.start import StartPage
 from napari_dasl.widgets.worklist import WorklistWidget
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import napari.viewer  # napari passes the viewer to a widget whose annotation reads exactly like this
     from qtpy.QtGui import QResizeEvent, QShowEvent
 
@@ -68,10 +69,10 @@ class DaslDock(QWidget):
         self.learning = LearningWidget(viewer, self)
         self._window: QWidget | None = None
         self._arranged = False
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.setInterval(30)
-        self._soon.timeout.connect(self._arrange)
+        self._newest: QWidget | None = None
+        self._soon = _after(self, 30, self._arrange)
+        self._into_view = _after(self, 50, self._bring_into_view)
+        self._closing = _after(self, _CLOSE_CHECK_MS, self._after_close)
         self._build()
         self.keeper.updated.connect(self._refresh)
         self.session.project_changed.connect(self._project_changed)
@@ -180,7 +181,12 @@ class DaslDock(QWidget):
         self._arrange()
         part = self.sender()
         if opened and isinstance(part, QWidget):
-            QTimer.singleShot(50, partial(self._learning_area.ensureWidgetVisible, part, 0, 0))
+            self._newest = part
+            self._into_view.start()
+
+    def _bring_into_view(self) -> None:
+        if self._newest is not None:
+            self._learning_area.ensureWidgetVisible(self._newest, 0, 0)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Share the height anew until somebody moved a handle."""
@@ -270,18 +276,31 @@ class DaslDock(QWidget):
             self._window = self.window()
             self.session.watch(self._window)
             self._window.installEventFilter(self)
+            self._window.destroyed.connect(self._window_gone)
+
+    def _window_gone(self) -> None:
+        self._window = None
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """End the engine once the main window is really gone: closing it may still be refused."""
         if event.type() == QEvent.Type.LayoutRequest and watched in (self.case, self.learning):
             self._soon.start()
         elif watched is self._window and event.type() == QEvent.Type.Close:
-            QTimer.singleShot(_CLOSE_CHECK_MS, self._after_close)
+            self._closing.start()
         return False
 
     def _after_close(self) -> None:
         if self._window is not None and not self._window.isVisible():
             self.runner.shutdown()
+
+
+def _after(parent: QObject, milliseconds: int, slot: Callable[[], None]) -> QTimer:
+    """Return a timer that calls *slot* once when started, and dies with *parent* (`QTimer.singleShot` does not)."""
+    timer = QTimer(parent)
+    timer.setSingleShot(True)
+    timer.setInterval(milliseconds)
+    timer.timeout.connect(slot)
+    return timer
 
 
 def _scrolled(content: QWidget) -> QScrollArea:

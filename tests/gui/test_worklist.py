@@ -128,7 +128,7 @@ def test_a_refresh_keeps_selection_and_scroll_position(worklist, qtbot):
     keeper._set(Snapshot(folder=keeper.snapshot.folder, rows=tuple(replace(row, score=0.5) for row in rows)))
     assert worklist.selected_case() == "case-500"
     assert worklist.table.verticalScrollBar().value() == position
-    assert len(reset) == 0
+    assert reset.count() == 0
     shorter = tuple(row for row in rows if row.case != "case-3")
     keeper._set(Snapshot(folder=keeper.snapshot.folder, rows=shorter))
     assert worklist.selected_case() == "case-500"
