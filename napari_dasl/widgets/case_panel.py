@@ -31,6 +31,7 @@ from napari_dasl.widgets.session import session_for
 from napari_dasl.widgets.worklist_model import SIGNS
 
 if TYPE_CHECKING:
+    import napari.viewer  # napari passes the viewer to a widget whose annotation reads exactly like this
     from qtpy.QtGui import QShowEvent
 
 SKIP_REASONS = ("Image quality too poor", "Not the disease of this study", "I am not sure: ask a colleague", "Other …")
@@ -47,7 +48,7 @@ class CaseWidget(QWidget):
         Its session is shared with the other widgets.
     """
 
-    def __init__(self, viewer: Any, parent: QWidget | None = None) -> None:
+    def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.session = session_for(viewer)
         self.facts: Facts | None = None

@@ -134,7 +134,7 @@ class TestOpening:
         assert any("damaged" in text for text, _ in messages)
         assert not session.layers.label_view().any()
 
-    def test_the_second_time_comes_from_the_display_cache(self, session, open_case, study, monkeypatch):
+    def test_the_second_time_comes_from_the_display_cache(self, session, open_case, monkeypatch):
         open_case(session, "P-0")
         scan = session.layers["channel 0"].data.copy()
         open_case(session, "P-4")
@@ -144,7 +144,15 @@ class TestOpening:
         open_case(session, "P-0")
         assert "P-0" not in read
         np.testing.assert_array_equal(session.layers["channel 0"].data, scan)
-        shutil.rmtree(study.folder / "cache")  # may be deleted at any time
+
+    def test_the_cache_may_be_deleted_at_any_time(self, session, open_case, study):
+        open_case(session, "P-0")
+        open_case(session, "P-4")
+        session._jobs.wait()
+        shutil.rmtree(study.folder / "cache")
+        session._opener.bind(session.project)
+        open_case(session, "P-0")
+        assert session.layers["channel 0"].data.any()
 
 
 class TestAccept:

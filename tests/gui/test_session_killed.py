@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from qtpy.QtCore import Qt
 
 from napari_dasl.widgets.case_panel import CaseWidget
 from napari_dasl.widgets.session import session_for
@@ -40,6 +41,9 @@ def test_the_real_window_draws_a_case_and_lets_go(make_napari_viewer_proxy, make
     session = make_session(study.folder, viewer)
     assert session is session_for(viewer)
     open_case(session, "P-3")
+    for shown in (False, True):  # once per press, though both napari and the window know the key
+        qtbot.keyClick(panel, Qt.Key.Key_H)
+        assert session.layers.is_visible("label") is shown
     picture = viewer.screenshot(flash=False)
     assert picture[..., :3].std() > 0
     session.layers["label"].paint((0, 0, 0), 1)
