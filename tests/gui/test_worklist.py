@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtTest import QSignalSpy
 from qtpy.QtWidgets import QPushButton
 
 from napari_dasl.project.records import CaseState
@@ -124,11 +123,12 @@ def test_a_refresh_keeps_selection_and_scroll_position(worklist, qtbot):
     worklist.table.scrollTo(worklist.table.currentIndex())
     position = worklist.table.verticalScrollBar().value()
     assert position > 0
-    reset = QSignalSpy(worklist.model.modelReset)
+    resets: list[int] = []
+    worklist.model.modelReset.connect(lambda: resets.append(1))
     keeper._set(Snapshot(folder=keeper.snapshot.folder, rows=tuple(replace(row, score=0.5) for row in rows)))
     assert worklist.selected_case() == "case-500"
     assert worklist.table.verticalScrollBar().value() == position
-    assert reset.count() == 0
+    assert not resets
     shorter = tuple(row for row in rows if row.case != "case-3")
     keeper._set(Snapshot(folder=keeper.snapshot.folder, rows=shorter))
     assert worklist.selected_case() == "case-500"
