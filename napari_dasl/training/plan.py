@@ -65,7 +65,7 @@ class TrainingPlan(BaseModel):
     steps: int = Field(
         default=0,
         ge=0,
-        description="Optimiser steps, where the round does not say otherwise; 0 counts the labelled scans.",
+        description="Optimiser steps, where the round does not say otherwise; 0: by labelled scans.",
     )
     learning_rate: float = Field(default=4e-3, gt=0, description="The highest learning rate.")
     warmup: float = Field(default=0.05, ge=0, lt=1, description="The fraction of training over which the rate rises.")
@@ -298,12 +298,13 @@ WIDEST = 320
 BASE_MEMORY_MB = 600
 """What a process with torch takes before it trains."""
 
-BYTES_PER_VOXEL = 2600
-"""What one patch voxel costs in training at :data:`BASE_WIDTH`, measured in single precision."""
+BYTES_PER_VOXEL = {"cpu": 500, "cuda": 3500}
+"""What one patch voxel costs in training, in single precision: measured on a processor, where the network works at half
+resolution, and counted for full resolution."""
 
 
 def _step_voxels(memory_mb: float, compute: Literal["cpu", "cuda"]) -> int:
     """How many voxels one optimiser step may hold: what memory allows, and what the machine does in good time."""
     affordable = {"cpu": 360_000, "cuda": 4_000_000}[compute]
-    fits = (memory_mb - BASE_MEMORY_MB) * 1e6 / BYTES_PER_VOXEL
+    fits = (memory_mb - BASE_MEMORY_MB) * 1e6 / BYTES_PER_VOXEL[compute]
     return int(min(affordable, max(fits, 8_000)))

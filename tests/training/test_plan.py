@@ -62,7 +62,7 @@ def test_a_whole_body_scan_is_seen_in_patches_that_fit():
 
 def test_less_memory_makes_a_smaller_step_and_a_gpu_a_larger_one():
     case = fingerprint((134, 512, 512), (3.0, 0.98, 0.98))
-    usual, small = derive(case, modality="CT"), derive(case, modality="CT", memory_mb=900)
+    usual, small = derive(case, modality="CT"), derive(case, modality="CT", memory_mb=700)
     large = derive(case, modality="CT", memory_mb=24_000, compute="cuda")
     voxels = [plan.batch * np.prod(plan.patch) for plan in (small, usual, large)]
     assert voxels[0] < voxels[1] < voxels[2]
