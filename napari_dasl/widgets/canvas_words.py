@@ -37,7 +37,7 @@ class CanvasWords:
         if not self._made:
             self._made = True
             for name, position in _BORDERS.items():
-                overlays[name] = TextOverlay(position=position, font_size=13, color="#C8C8C8", box=False)
+                overlays[name] = TextOverlay(position=position, font_size=11)
             overlays.text.position = "top_left"
             overlays.text.font_size = 10
             overlays.scale_bar.visible = True
@@ -89,5 +89,5 @@ def title_of(opened: OpenCase) -> str:
     if opened.picture.oblique:
         parts.append("oblique")
     if opened.case.guard:
-        parts.append("guard case")
+        parts.append("guard case, no prediction")
     return " · ".join(parts)

@@ -267,9 +267,7 @@ class CaseWidget(QWidget):
                 "<a href='discard' style='color:#E69F00'>Discard it</a>"
             )
         if here and opened is not None:
-            if opened.picture.oblique:
-                words.append("Oblique scan, shown on a straight grid. Your label is saved on the scan's own grid.")
-            words += [*opened.picture.notes, *opened.remarks]
+            words += opened.notices()
         self.notice.setText("<br>".join(words))
         self.notice.setVisible(bool(words))
 

@@ -115,14 +115,10 @@ class OpenCase:
         return replace(self, shown=shown)
 
     def notices(self) -> list[str]:
-        """Return what the annotator should know at once, in sentences."""
+        """Return what the annotator should know about the scan on the screen, in sentences."""
         lines = []
-        if self.has_draft:
-            lines.append("Your unsaved edit of this case is back. Save it, or discard the draft.")
-        if self.case.guard:
-            lines.append("Guard case: it judges the models, so it opens without a prediction. Label what you see.")
         if self.picture.oblique:
-            lines.append("Oblique scan: shown on a straight grid; what you draw is saved on the scan's own grid.")
+            lines.append("Oblique scan, shown on a straight grid. Your label is saved on the scan's own grid.")
         return [*lines, *self.picture.notes, *self.remarks]
 
     def to_scan_grid(self, mask: Mask) -> Mask:

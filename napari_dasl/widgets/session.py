@@ -251,8 +251,8 @@ class Session(QObject):
         self.case_opened.emit(self.case_id)
         self.draft_changed.emit(self.case_id, opened.has_draft)
         self.elapsed.emit(self.clock.seconds)
-        for text in opened.notices():
-            self.message.emit(text, "info")
+        for text in opened.remarks:
+            self.message.emit(text, "warning")
         self._prefetch()
 
     def _prefetch(self) -> None:

@@ -6,6 +6,12 @@ Plain values and functions; the layers apply them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -40,9 +46,7 @@ class Preset:
 
     def label(self) -> str:
         """Return name and numbers as they are written on the picture, such as ``soft tissue W400 L40``."""
-        if self.relative:
-            return self.name
-        if self.name.startswith("SUV"):
+        if self.relative or self not in CT:
             return self.name
         return f"{self.name} W{self.high - self.low:g} L{(self.high + self.low) / 2:g}"
 
@@ -51,9 +55,10 @@ def _hounsfield(name: str, width: float, level: float) -> Preset:
     return Preset(name, level - width / 2, level + width / 2)
 
 
+LUNG = _hounsfield("lung", 1500, -600)
 CT = (
     _hounsfield("soft tissue", 400, 40),
-    _hounsfield("lung", 1500, -600),
+    LUNG,
     _hounsfield("bone", 1800, 400),
     _hounsfield("brain", 80, 40),
 )
@@ -63,6 +68,10 @@ SUV = (
     Preset("SUV 0–20", 0, 20, colormap="gray_r"),
     Preset("SUV 0–10 hot", 0, 10, colormap="hot"),
 )
+LOOKS_LIKE_SUV = tuple(
+    Preset(preset.name.removeprefix("SUV "), preset.low, preset.high, colormap=preset.colormap) for preset in SUV
+)
+"""For PET without a unit whose values are in the range of SUV, as in most NIfTI files; the name makes no claim."""
 ACTIVITY = (
     Preset("full range", 0, 1, relative=True, colormap="gray_r"),
     Preset("half range", 0, 0.5, relative=True, colormap="gray_r"),
@@ -74,7 +83,7 @@ MR = (
 )
 
 
-def presets_for(modality: str, unit: str) -> tuple[Preset, ...]:
+def presets_for(modality: str, unit: str, highest: float = float("inf")) -> tuple[Preset, ...]:
     """Return the windows that W goes through, the one to begin with first.
 
     Parameters
@@ -83,12 +92,29 @@ def presets_for(modality: str, unit: str) -> tuple[Preset, ...]:
         ``CT``, ``PET`` or ``MR``; anything else is shown like MR.
     unit : str
         ``HU``, ``SUVbw`` or empty.
+    highest : float
+        99.5th percentile of the scan; activity in Bq/ml is in the thousands, SUV below fifty.
     """
     if modality == "CT" or unit == "HU":
         return CT
     if unit == "SUVbw":
         return SUV
-    return ACTIVITY if modality == "PET" else MR
+    if modality == "PET":
+        return LOOKS_LIKE_SUV if highest < 50 else ACTIVITY
+    return MR
+
+
+def first_of(presets: tuple[Preset, ...], array: NDArray[Any]) -> int:
+    """Return the place of the window to begin with: the lung window where a CT is mostly lung, else the first.
+
+    Mostly lung: of the voxels in the middle half of the scan (z, y, x), in HU, more than a fifth hold as much air as
+    lung does (−950 to −500 HU). The air around a patient is outside of that half, and darker.
+    """
+    if presets is not CT:
+        return 0
+    middle = array[tuple(slice(size // 4, size - size // 4, max(1, size // 64)) for size in array.shape)]
+    aerated = np.count_nonzero((middle > -950) & (middle < -500))
+    return CT.index(LUNG) if aerated > 0.2 * middle.size else 0
 
 
 def relative_position(limits: tuple[float, float], span: tuple[float, float]) -> tuple[float, float]:

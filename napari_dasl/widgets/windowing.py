@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_dasl.widgets.window_presets import Preset, presets_for, relative_position
+from napari_dasl.widgets.window_presets import Preset, first_of, presets_for, relative_position
 
 if TYPE_CHECKING:
     from napari_dasl.widgets.display_cache import Channel
@@ -32,9 +32,9 @@ class Windowing:
     def limits(self, channel: Channel) -> Limits:
         """Return the contrast limits to show *channel* with."""
         habit = self._habits.get(channel.name)
-        presets = presets_for(channel.modality, channel.unit)
+        presets = presets_for(channel.modality, channel.unit, channel.span[1])
         if habit is None or habit.presets != presets:
-            habit = self._habits[channel.name] = _Habit(presets)
+            habit = self._habits[channel.name] = _Habit(presets, first_of(presets, channel.array))
         habit.span = channel.span
         preset = presets[habit.place]
         if habit.own is None:

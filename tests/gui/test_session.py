@@ -102,7 +102,7 @@ class TestOpening:
         assert session.opened.shown is None
         for role in ("prediction", "probability", "uncertainty"):
             assert not np.asarray(session.layers[role].data).any()
-        assert any("without a prediction" in text for text in said)
+        assert "guard case, no prediction" in session.viewer.canvas.overlays.text.text
         before = session.layers.label_copy()
         session.accept()
         np.testing.assert_array_equal(session.layers.label_view(), before)

@@ -63,7 +63,11 @@ class TestWindows:
         assert presets_for("MR", "") is MR
 
     def test_pet_without_suv_follows_its_own_range(self):
-        assert presets_for("PET", "")[0].limits((100, 300)) == (100, 300)
+        assert presets_for("PET", "", 30_000)[0].limits((100, 300)) == (100, 300)
+
+    def test_pet_without_a_unit_but_in_the_range_of_suv_has_suvs_windows(self):
+        preset = presets_for("PET", "", 4.5)[0]
+        assert (preset.low, preset.high, preset.colormap, preset.label()) == (0, 10, "gray_r", "0–10")
 
     def test_a_hand_made_mr_window_fits_the_next_scan(self):
         def channel(span):
