@@ -245,6 +245,7 @@ def _keep(stage: _Stage, weights: Path) -> tuple[Model, GuardResult]:
         config={
             "version": __version__,
             "start": stage.request.start,
+            "memory_estimate_mb": stage.plan.memory_estimate_mb,
             "trained_on": stage.round.plan["train"],
             "guard_set": stage.round.plan["guard_set"],
         },

@@ -97,17 +97,15 @@ ORDERS: tuple[Order, ...] = (
 )
 
 STRATEGY_WORDS = {
-    "default": "uncertainty × similarity",
-    "similarity_weighted": "uncertainty × similarity",
+    "default": "uncertainty around what was found",
+    "dasl": "uncertainty × similarity",
     "uncertainty": "uncertainty",
-    "least_confident": "uncertainty",
-    "similarity": "similarity",
     "random": "chance",
 }
 
 
 def order_words(snapshot: Snapshot, column: Column, descending: bool, *, shuffled: bool = False) -> str:
-    """Return the order in force as a sentence: ``Ranked by uncertainty × similarity, model of round 2``."""
+    """Return the order in force as a sentence: ``Ranked by uncertainty, model of round 2``."""
     model = snapshot.active_model
     by_model = "" if model is None else f", model of round {model.round}" if model.round is not None else ""
     for order in ORDERS:

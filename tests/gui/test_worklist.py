@@ -32,7 +32,7 @@ def state_of(worklist, case):
 
 def test_cases_stand_in_the_order_of_the_ranking_and_the_queue_follows(worklist):
     assert worklist.proxy.visible_cases() == ["P-0", "P-1", "P-2", "P-3", "P-4"]
-    assert worklist.words.text() == "Ranked by uncertainty × similarity, model of round 1."
+    assert worklist.words.text() == "Ranked by uncertainty around what was found, model of round 1."
     assert worklist.session.queue() == ["P-0", "P-1", "P-2"]
 
 

@@ -142,7 +142,9 @@ def test_the_order_in_force_is_said_in_words(tmp_path):
 
     model = Model("r0002-x", None, 2, datetime.now(UTC), True, True, {}, {}, tmp_path)
     snapshot = Snapshot(rows=ROWS, models=(model,))
-    assert order_words(snapshot, Column.RANK, False) == "Ranked by uncertainty × similarity, model of round 2."
+    assert order_words(snapshot, Column.RANK, False) == "Ranked by uncertainty around what was found, model of round 2."
+    by_dasl = Snapshot(rows=ROWS, models=(model,), strategy="dasl")
+    assert order_words(by_dasl, Column.RANK, False) == "Ranked by uncertainty × similarity, model of round 2."
     assert order_words(snapshot, Column.UNCERTAINTY, True) == "Most unsure first, model of round 2."
     assert order_words(snapshot, Column.SCORE, False) == "By score, smallest first."
     assert order_words(Snapshot(rows=(ROWS[2],)), Column.RANK, False).startswith("No ranking yet")
