@@ -143,21 +143,22 @@ class TestTheSecondRound:
 
 class TestInterruption:
     def test_a_cancelled_round_resumes_to_the_same_weights(self, project, project_folder, tmp_path):
-        plan = RoundPlan(steps=6, device="cpu", seed=3, predict=False)
+        plan = RoundPlan(steps=40, device="cpu", seed=3, predict=False)
         whole = rounds.run(project, plan)
         expected = weights(project, whole.model)
         steps = []
 
-        def stop_after_three() -> bool:
-            return len(steps) >= 3
+        def stop_in_the_middle() -> bool:
+            return bool(steps) and steps[-1] >= 4
 
         def count(event: object) -> None:
-            if isinstance(event, Metric) and event.name == "loss":
-                steps.append(event.step)
+            if isinstance(event, Progress) and event.name == "train":
+                steps.append(event.done)
 
         with pytest.raises(Cancelled):
-            rounds.run(project, plan, report=count, cancelled=stop_after_three)
+            rounds.run(project, plan, report=count, cancelled=stop_in_the_middle)
         assert project.rounds()[-1].state == "cancelled"
+        assert 4 <= steps[-1] < 40
         resumed = rounds.run(project, resume=True)
         assert resumed.round == 2
         assert weights(project, resumed.model) == expected
