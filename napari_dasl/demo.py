@@ -32,7 +32,16 @@ SCANS, TRUTH = "scans", "truth"
 MARK = "demo.json"
 
 
-def make(folder: Path, *, kind: str = "ct", report: Report = silent, cancelled: CancelCheck = never) -> Path:
+def make(
+    folder: Path,
+    *,
+    kind: str = "ct",
+    cases: int = CASES,
+    labelled: int = LABELLED,
+    steps: int = STEPS,
+    report: Report = silent,
+    cancelled: CancelCheck = never,
+) -> Path:
     """Make the demo project in *folder*, or go on with the one that is there.
 
     Parameters
@@ -40,6 +49,10 @@ def make(folder: Path, *, kind: str = "ct", report: Report = silent, cancelled: 
     folder : Path
         Gets the project, the phantoms in ``scans`` and their true masks in ``truth``.
     kind : {"ct", "pet", "mr"}
+    cases, labelled : int
+        Phantoms, and how many of them come with their label.
+    steps : int
+        Optimiser steps of every round of the demo.
     report, cancelled
         As in :mod:`napari_dasl.events`.
 
@@ -61,7 +74,7 @@ def make(folder: Path, *, kind: str = "ct", report: Report = silent, cancelled: 
         if folder.exists() and any(folder.iterdir()):
             raise ProjectError(f"{folder} is not empty and holds no demo.", "Name a new folder.")
         try:
-            _make_project(folder, kind, report)
+            _make_project(folder, kind, cases, labelled, steps, report)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -82,32 +95,32 @@ def truth_of(folder: Path, case: str) -> Path:
     return folder / TRUTH / f"{case}.nii.gz"
 
 
-def _make_project(folder: Path, kind: str, report: Report) -> None:
+def _make_project(folder: Path, kind: str, cases: int, labelled: int, steps: int, report: Report) -> None:
     if kind not in MODALITIES:
         raise InputError(f"There is no phantom of kind {kind!r}.", f"Choose one of {', '.join(MODALITIES)}.")
-    report(Phase(name="prepare", text=f"Making {CASES} {MODALITIES[kind]} phantoms."))
+    report(Phase(name="prepare", text=f"Making {cases} {MODALITIES[kind]} phantoms."))
     workshop = folder.with_name(f".{folder.name}-phantoms")
     shutil.rmtree(workshop, ignore_errors=True)
 
     try:
-        phantoms.write_study(workshop, kind, CASES, seed=0)
+        phantoms.write_study(workshop, kind, cases, seed=0)
         setup.make(
             folder,
             images=workshop / "images",
             labels=workshop / "labels",
             modality=MODALITIES[kind],
             classes=phantoms.make(kind, 0).classes,
-            annotated=LABELLED,
+            annotated=labelled,
             guard=0.3,
             copy_scans=True,
         )
         shutil.copytree(workshop / "labels", folder / TRUTH)
         with Project.open(folder) as project:
             # Short rounds: the demo shows the loop; a study of one's own trains as long as its plan says.
-            project.update_config(training__steps=STEPS)
+            project.update_config(training__steps=steps)
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
-    (folder / MARK).write_text(json.dumps({"kind": kind, "cases": CASES}) + "\n", encoding="utf-8")
+    (folder / MARK).write_text(json.dumps({"kind": kind, "cases": cases}) + "\n", encoding="utf-8")
 
 
 def _until(report: Report, cancelled: CancelCheck, engine: EngineProcess) -> Report:
@@ -126,7 +139,9 @@ def _until(report: Report, cancelled: CancelCheck, engine: EngineProcess) -> Rep
 SCREEN = "1600x1000x24"
 
 
-def rehearse(folder: Path, target: Path, note: Callable[[str], None]) -> dict[str, Any]:
+def rehearse(
+    folder: Path, target: Path, note: Callable[[str], None], *, rounds: int = 2, cases: int = 4
+) -> dict[str, Any]:
     """Open the window on a virtual screen, label two rounds through its own buttons, and keep pictures of it.
 
     Parameters
@@ -137,6 +152,8 @@ def rehearse(folder: Path, target: Path, note: Callable[[str], None]) -> dict[st
         Gets the pictures and ``summary.md``.
     note : callable
         Takes every line that the rehearsal says.
+    rounds, cases : int
+        Rounds to start, and cases to label before each.
 
     Returns
     -------
@@ -149,22 +166,25 @@ def rehearse(folder: Path, target: Path, note: Callable[[str], None]) -> dict[st
         There is no virtual screen on this machine, or the window failed; the last words are in the message.
     """
     target.mkdir(parents=True, exist_ok=True)
-    with virtual_screen() as display:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "napari_dasl.widgets.rehearsal", str(folder), str(target)],
+    lines: list[str] = []
+    command = [sys.executable, "-m", "napari_dasl.widgets.rehearsal", *map(str, (folder, target, rounds, cases))]
+    with (
+        virtual_screen() as display,
+        subprocess.Popen(
+            command,
             env={**os.environ, "DISPLAY": display, "QT_QPA_PLATFORM": "xcb", "LIBGL_ALWAYS_SOFTWARE": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-        )
-        lines: list[str] = []
+        ) as process,
+    ):
         assert process.stdout is not None
         for line in process.stdout:
             lines.append(line.rstrip())
             if line.startswith("· "):
                 note(line.rstrip())
-        code = process.wait()
+    code = process.returncode
     summary = target / "summary.json"
     if code != 0 or not summary.exists():
         words = " ".join(lines[-5:])[-600:]

@@ -1,8 +1,8 @@
 """An annotator who plays the demo: the window on a virtual screen, its own buttons, the truth as the drawing hand.
 
-``python -m napari_dasl.widgets.rehearsal PROJECT REPORT`` opens the demo project, and twice labels the first cases of
-the list and starts a round. It clicks the buttons that a person clicks, and draws through napari's label layer. It
-leaves pictures, ``summary.json`` and ``summary.md`` in the folder REPORT.
+``python -m napari_dasl.widgets.rehearsal PROJECT REPORT [ROUNDS CASES]`` opens the demo project, and for every round
+labels the first cases of the list and starts it. It clicks the buttons that a person clicks, and draws through
+napari's label layer. It leaves pictures, ``summary.json`` and ``summary.md`` in the folder REPORT.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from napari_dasl.widgets.dock import DaslDock
 
-ROUNDS, CASES = 2, 4
 _READ_SECONDS, _ROUND_SECONDS = 60.0, 900.0
 
 
@@ -45,24 +44,27 @@ class Rehearsal:
     dock : DaslDock
     folder, report : Path
         The demo project, and where pictures and the summary go.
+    number_of_rounds, cases_per_round : int
     """
 
     viewer: napari.Viewer
     dock: DaslDock
     folder: Path
     report: Path
+    number_of_rounds: int
+    cases_per_round: int
     pictures: list[str] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
     rounds: list[dict[str, Any]] = field(default_factory=list)
 
     def play(self) -> None:
-        """Label and train, twice, and write the summary."""
+        """Label and train, round by round, and write the summary."""
         session = self.dock.session
         self._until(lambda: session.case_id is not None, _READ_SECONDS, "the first case to open")
         self._rest(1.0)
         self._picture("ranked-list-and-top-case")
-        for number in range(1, ROUNDS + 1):
-            for turn in range(CASES):
+        for number in range(1, self.number_of_rounds + 1):
+            for turn in range(self.cases_per_round):
                 self._label(first=turn == 0, number=number)
             self._round(number)
         self._picture("after-the-rounds")
@@ -191,13 +193,13 @@ def _figure(value: float) -> float | None:
     return None if np.isnan(value) else round(float(value), 3)
 
 
-def main(folder: Path, report: Path) -> int:
+def main(folder: Path, report: Path, rounds: int = 2, cases: int = 4) -> int:
     """Play, close the window and return the exit code."""
     viewer, dock = open_window(folder)
     viewer.window.resize(1500, 950)
     code = 0
     try:
-        Rehearsal(viewer, dock, folder, report).play()
+        Rehearsal(viewer, dock, folder, report, rounds, cases).play()
     except DaslError as problem:
         sys.stdout.write(f"{problem}\n")
         code = problem.exit_code
@@ -210,4 +212,4 @@ def main(folder: Path, report: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:])))
