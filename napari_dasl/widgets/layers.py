@@ -21,7 +21,7 @@ from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_dasl.widgets.canvas_words import CanvasWords, title_of
 from napari_dasl.widgets.class_colors import class_colormap, class_features
-from napari_dasl.widgets.new_layers import OVERLAYS, new_layer, outline_width, placed
+from napari_dasl.widgets.new_layers import OVERLAYS, dress_channel, new_layer, nothing, outline_width, placed
 from napari_dasl.widgets.view_state import ViewState
 from napari_dasl.widgets.windowing import Windowing
 
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 UNDO_LIMIT_VOXELS = 4_000_000
 """A replaced label that differs in more voxels is not put into napari's undo history (24 bytes a voxel)."""
+
+_NOWHERE = ((1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
 
 
 class LayerBoard(QObject):
@@ -68,6 +70,7 @@ class LayerBoard(QObject):
         self._classes: tuple[str, ...] = ("lesion",)
         self._swapping = False
         self._hidden: list[str] | None = None
+        self._seen: dict[str, bool] = {}
         self._regions: tuple[tuple[int, int, int], ...] = ()
         self._region = -1
         self._found = True
@@ -151,23 +154,35 @@ class LayerBoard(QObject):
         if "label" in self._layers:
             self._layers["label"].selected_label = 1
 
+    def prepare(self, channels: Sequence[str]) -> None:
+        """Make the layers of a project before its first case: the first layers of a napari take it two seconds."""
+        with self._swap():
+            for number, name in enumerate(channels):
+                if f"channel {number}" not in self._layers:
+                    self._put(f"channel {number}", nothing(), *_NOWHERE).name = name
+                    self._seen[f"channel {number}"] = number == 0
+                    self._layers[f"channel {number}"].visible = False
+            for role in OVERLAYS:
+                if role not in self._layers:
+                    self._put(role, nothing(), *_NOWHERE)
+            self.viewer.layers.selection.active = self._layers["label"]
+
     def show(self, opened: OpenCase) -> None:
         """Show a case: its channels, its label and its prediction, at the largest finding."""
-        first = "label" not in self._layers
         reference = opened.picture.channels[0]
+        self.prepare([channel.name for channel in opened.picture.channels])
         with self._swap():
             self._remember_windows()
             self._view.keep()
             self._channels = opened.picture.channels
             for number, channel in enumerate(self._channels):
                 self._show_channel(number, channel)
-            self._empty_channels(len(self._channels))
+            for number in range(len(self._channels), sum(role not in OVERLAYS for role in self._layers)):
+                self._put(f"channel {number}", nothing(), reference.spacing, reference.origin).visible = False
             label = self._put("label", opened.mask, reference.spacing, reference.origin)
             self._forget_undo(label)
             self._show_prediction(opened.shown, reference)
             self._show_maps(None)
-            if first:
-                self.viewer.layers.selection.active = label
             self._put_back()
             self._view.apply(reference.spacing, reference.origin, reference.array.shape)
             self._found = opened.found
@@ -196,9 +211,11 @@ class LayerBoard(QObject):
         with self._swap():
             self._remember_windows()
             self._channels = ()
-            empty = np.zeros((1, 1, 1), dtype=np.uint8)
-            for role in list(self._layers):
-                self._put(role, empty.copy(), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+            for role, layer in self._layers.items():
+                if role not in OVERLAYS:
+                    self._seen.setdefault(role, layer.visible)
+                    layer.visible = False
+                self._put(role, nothing(), *_NOWHERE)
             if "label" in self._layers:
                 self._forget_undo(self._layers["label"])
         self._regions = ()
@@ -207,32 +224,23 @@ class LayerBoard(QObject):
 
     def _show_channel(self, number: int, channel: Channel) -> None:
         role = f"channel {number}"
-        fresh = role not in self._layers
         layer = self._put(role, channel.array, channel.spacing, channel.origin)
         layer.name = channel.modality or channel.name if channel.name == "image" else channel.name
-        if fresh and number:
-            layer.visible = False
+        if role in self._seen:
+            layer.visible = self._seen.pop(role)
         self._apply_window(layer, channel, fused=number > 0)
-
-    def _empty_channels(self, count: int) -> None:
-        nothing = np.zeros((1, 1, 1), dtype=np.uint8)
-        reference = self._channels[0]
-        for role in [role for role in self._layers if role not in OVERLAYS]:
-            if int(role.split()[1]) >= count:
-                self._put(role, nothing, reference.spacing, reference.origin)
-                self._layers[role].visible = False
 
     def _show_prediction(self, shown: Shown | None, reference: Channel) -> None:
         mask = shown.mask if shown is not None else np.broadcast_to(np.uint8(0), reference.array.shape)
-        self._put("prediction", mask, reference.spacing, reference.origin)
+        self._put("prediction", mask, reference.spacing, reference.origin).editable = False  # new data unlock a layer
 
     def _show_maps(self, maps: Maps | None) -> None:
         reference = self._channels[0]
-        nothing = np.broadcast_to(np.float32(0), reference.array.shape)
+        zeros = np.broadcast_to(np.float32(0), reference.array.shape)
         self._regions = maps.regions if maps is not None else ()
         self._region = -1
         for role in ("probability", "uncertainty"):
-            data = getattr(maps, role) if maps is not None else nothing
+            data = getattr(maps, role) if maps is not None else zeros
             self._put(role, data, reference.spacing, reference.origin)
 
     @contextmanager
@@ -256,10 +264,7 @@ class LayerBoard(QObject):
         return np.array(self._layers["label"].data)
 
     def replace_label(self, mask: NDArray[Any]) -> None:
-        """Put *mask* into the label layer as one step of napari's undo.
-
-        A very large change is not undoable by Ctrl+Z (see :data:`UNDO_LIMIT_VOXELS`); the history is then cleared.
-        """
+        """Put *mask* into the label layer as one step of undo; beyond :data:`UNDO_LIMIT_VOXELS` undo is cleared."""
         layer = self._layers["label"]
         current = layer.data
         indices = np.nonzero(current != mask)
@@ -309,8 +314,8 @@ class LayerBoard(QObject):
 
     def toggle(self, role: str) -> None:
         """Show or hide one overlay."""
-        if role in self._layers:
-            self._layers[role].visible = not self._layers[role].visible
+        if role in self:
+            self[role].visible = not self[role].visible
 
     def is_visible(self, role: str) -> bool:
         """Whether the layer of *role* is shown."""
@@ -355,11 +360,7 @@ class LayerBoard(QObject):
     def _apply_window(self, layer: Image, channel: Channel, *, fused: bool) -> None:
         swapping, self._swapping = self._swapping, True
         limits = self._windowing.limits(channel)
-        colormap = self._windowing.preset(channel).colormap
-        layer.colormap = "hot" if fused and channel.modality == "PET" and colormap == "gray_r" else colormap
-        layer.blending = "additive" if fused and channel.modality == "PET" else "translucent_no_depth"
-        layer.contrast_limits = limits
-        layer.contrast_limits_range = (min(limits[0], channel.span[0]), max(limits[1], channel.span[1]))
+        dress_channel(layer, channel, limits, self._windowing.preset(channel).colormap, fused=fused)
         self._swapping = swapping
 
     def _remember_windows(self) -> None:

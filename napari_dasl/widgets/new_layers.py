@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from napari.layers import Image, Labels
 
 if TYPE_CHECKING:
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
     from napari.layers import Layer
     from numpy.typing import NDArray
+
+    from napari_dasl.widgets.display_cache import Channel
 
 # napari shows this as a pop-up at every turn to 3D; there it draws the labels filled, which is what one expects.
 warnings.filterwarnings("ignore", message="Contours are not displayed during 3D rendering")
@@ -61,3 +64,17 @@ def new_layer(role: str, place: dict[str, Any]) -> Layer:
             visible=False,
         )
     return Image(**place, name=role, contrast_limits=(0, 1), blending="translucent_no_depth")
+
+
+def nothing() -> NDArray[np.uint8]:
+    """Return one empty voxel, for a layer that has nothing to show."""
+    return np.zeros((1, 1, 1), dtype=np.uint8)
+
+
+def dress_channel(layer: Image, channel: Channel, limits: tuple[float, float], colormap: str, *, fused: bool) -> None:
+    """Show *channel* with *limits*; a PET over another scan glows instead of hiding what is under it."""
+    over = fused and channel.modality == "PET"
+    layer.colormap = "hot" if over and colormap == "gray_r" else colormap
+    layer.blending = "additive" if over else "translucent_no_depth"
+    layer.contrast_limits = limits
+    layer.contrast_limits_range = (min(limits[0], channel.span[0]), max(limits[1], channel.span[1]))

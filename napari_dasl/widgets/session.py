@@ -161,8 +161,9 @@ class Session(QObject):
         self._drafts.bind(project)
         self.layers.set_classes(project.config.classes)
         self.busy.emit("")
-        self.project_changed.emit(project)
         self._prefetch()
+        self.layers.prepare(project.config.channels)
+        self.project_changed.emit(project)
 
     def _read_waiting(self) -> None:
         """Read again which cases wait, in a worker; ``cases_changed`` calls this."""

@@ -72,11 +72,11 @@ def store_scan(path: Path, array: np.ndarray, affine: np.ndarray | None = None) 
 def phantom(seed: int, shape: tuple[int, int, int] = SHAPE) -> tuple[np.ndarray, np.ndarray]:
     """A noisy CT with one bright cube, and its label."""
     rng = np.random.default_rng(seed)
-    scan = rng.normal(-800, 20, shape).astype(np.int16)
+    scan = rng.normal(-60, 20, shape).astype(np.int16)
     label = np.zeros(shape, np.uint8)
     corner = [int(rng.integers(1, size - 6)) for size in shape]
     place = tuple(slice(at, at + 5) for at in corner)
-    scan[place] = 60
+    scan[place] = 90
     label[place] = 1
     return scan, label
 

@@ -33,6 +33,7 @@ class TestReuse:
 
     def test_only_the_label_can_be_edited_and_filling_in_3d_is_off(self, session, open_case):
         open_case(session, "P-0")
+        open_case(session, "P-1")
         labels = [layer for layer in session.viewer.layers if isinstance(layer, Labels)]
         assert [layer.name for layer in labels if layer.editable] == ["label"]
         assert session.layers["label"].n_edit_dimensions == 2

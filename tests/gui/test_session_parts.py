@@ -12,7 +12,7 @@ from napari_dasl.widgets.display_cache import Channel, display_array, span_of
 from napari_dasl.widgets.jobs import Jobs
 from napari_dasl.widgets.prefetch import find_focus, uncertain_regions
 from napari_dasl.widgets.project_reading import class_volumes
-from napari_dasl.widgets.window_presets import CT, MR, SUV, presets_for
+from napari_dasl.widgets.window_presets import CT, MR, SUV, first_of, presets_for
 from napari_dasl.widgets.windowing import Windowing
 
 
@@ -61,6 +61,10 @@ class TestWindows:
         assert presets_for("", "HU") is CT
         assert presets_for("PET", "SUVbw") is SUV
         assert presets_for("MR", "") is MR
+
+    @pytest.mark.parametrize(("hounsfield", "name"), [(-800, "lung"), (40, "soft tissue"), (-1000, "soft tissue")])
+    def test_a_ct_that_is_mostly_lung_begins_in_the_lung_window(self, hounsfield, name):
+        assert CT[first_of(CT, np.full((8, 8, 8), hounsfield, np.int16))].name == name
 
     def test_pet_without_suv_follows_its_own_range(self):
         assert presets_for("PET", "", 30_000)[0].limits((100, 300)) == (100, 300)
