@@ -69,7 +69,7 @@ class LayerBoard(QObject):
         self._channels: tuple[Channel, ...] = ()
         self._classes: tuple[str, ...] = ("lesion",)
         self._swapping = False
-        self._hidden: list[str] | None = None
+        self._hidden = ["label", "prediction"]
         self._seen: dict[str, bool] = {}
         self._regions: tuple[tuple[int, int, int], ...] = ()
         self._region = -1
@@ -179,7 +179,9 @@ class LayerBoard(QObject):
                 self._show_channel(number, channel)
             for number in range(len(self._channels), sum(role not in OVERLAYS for role in self._layers)):
                 self._put(f"channel {number}", nothing(), reference.spacing, reference.origin).visible = False
+            own_width = self._layers["label"].contour != outline_width(self._layers["label"].data)
             label = self._put("label", opened.mask, reference.spacing, reference.origin)
+            label.contour = label.contour if own_width else outline_width(label.data)
             self._forget_undo(label)
             self._show_prediction(opened.shown, reference)
             self._show_maps(None)
@@ -303,14 +305,10 @@ class LayerBoard(QObject):
         """Hide every overlay, to see the scan alone, or show those again that were hidden."""
         if "label" not in self._layers:
             return
-        visible = [role for role in OVERLAYS if self._layers[role].visible]
-        if visible:
-            self._hidden = visible
-            for role in visible:
-                self._layers[role].visible = False
-        else:
-            for role in self._hidden or ["label", "prediction"]:
-                self._layers[role].visible = True
+        visible = [role for role in OVERLAYS if self[role].visible]
+        self._hidden = visible or self._hidden
+        for role in self._hidden:
+            self[role].visible = not visible
 
     def toggle(self, role: str) -> None:
         """Show or hide one overlay."""
@@ -319,7 +317,7 @@ class LayerBoard(QObject):
 
     def is_visible(self, role: str) -> bool:
         """Whether the layer of *role* is shown."""
-        return role in self._layers and bool(self._layers[role].visible)
+        return role in self and bool(self[role].visible)
 
     def set_outline(self, outline: bool) -> None:
         """Draw the label as an outline, so that the anatomy under it stays visible, or filled."""

@@ -123,6 +123,16 @@ class TestTheEyesHabits:
         session.viewer.dims.ndisplay = 3
         assert not overlays["dasl_top"].visible
 
+    def test_the_outline_is_wider_on_fine_scans_unless_somebody_chose_it(self, session, open_case, monkeypatch):
+        from napari_dasl.widgets import layers
+
+        monkeypatch.setattr(layers, "outline_width", lambda data: 2 if data.size > 1 else 1)
+        open_case(session, "P-0")
+        assert session.layers["label"].contour == 2
+        session.layers["label"].contour = 0
+        open_case(session, "P-1")
+        assert session.layers["label"].contour == 0
+
     def test_h_hides_what_is_shown_and_shows_that_again(self, session, open_case):
         open_case(session, "P-0")
         board = session.layers
