@@ -26,7 +26,7 @@ from napari_dasl.widgets.view_state import ViewState
 from napari_dasl.widgets.windowing import Windowing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from napari.layers import Image, Layer
     from numpy.typing import NDArray
@@ -78,6 +78,7 @@ class LayerBoard(QObject):
         self._view = ViewState(viewer)
         self._windowing = Windowing()
         self._words = CanvasWords(viewer)
+        self.window_open: Callable[[], bool] = lambda: True
         self._repair = QTimer(self)
         self._repair.setSingleShot(True)
         self._repair.timeout.connect(self._put_back)
@@ -432,7 +433,12 @@ class LayerBoard(QObject):
             self._repair.start(0)
 
     def _put_back(self) -> None:
-        """Show our layers again that somebody deleted: their data was never gone."""
+        """Show our layers again that somebody deleted: their data was never gone.
+
+        ``viewer.close()`` deletes them too, and a layer put into a closed window makes napari fail.
+        """
+        if not self.window_open():
+            return
         for role, layer in self._layers.items():
             if layer not in self.viewer.layers:
                 self._insert(role)

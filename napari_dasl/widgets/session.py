@@ -103,6 +103,7 @@ class Session(QObject):
         self._drafts = DraftKeeper(self._jobs, self.layers, self.clock, self)
         self._opener = CaseOpener(self._jobs, self.layers, self._drafts, self)
         self._link = WindowLink(self, self._flush_and_wait)
+        self.layers.window_open = self._link.is_open
         self._agenda = Agenda()
         self._over = False
         self._empty_warned: str | None = None

@@ -30,6 +30,7 @@ class WindowLink(QObject):
         self._closing = closing
         self._window: QWidget | None = None
         self._shortcuts: list[QShortcut] = []
+        self._destroyed = False
 
     def watch(self, window: QWidget | None) -> None:
         """Watch *window* from now on; None and a window already watched change nothing."""
@@ -37,8 +38,9 @@ class WindowLink(QObject):
             return
         self.release()
         self._window = window
+        self._destroyed = False
         window.installEventFilter(self)
-        window.destroyed.connect(self._forget)
+        window.destroyed.connect(self._on_destroyed)
         self._shortcuts = keys.shortcuts(window, self._session)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
@@ -46,6 +48,14 @@ class WindowLink(QObject):
         if watched is self._window and event.type() == QEvent.Type.Close:
             self._closing()
         return False
+
+    def is_open(self) -> bool:
+        """Whether the window is there; True where there is none to watch."""
+        return not self._destroyed and (self._window is None or self._window.isVisible())
+
+    def _on_destroyed(self) -> None:
+        self._destroyed = True
+        self._forget()
 
     def _forget(self) -> None:
         self._window = None
