@@ -100,4 +100,17 @@ def unet(
         nn.LeakyReLU(0.01, inplace=True),
         transposed(first, out_channels, steps[0], stride=steps[0]),
     )
+    _start_even(head[-1])
     return ResidualUNet(stem, body, head)
+
+
+def _start_even(upsampling: nn.Module) -> None:
+    """Give the voxels of one stride the same first filter, so that a network that has learnt little draws no chequers.
+
+    Aitken et al. 2017, "Checkerboard artifact free sub-pixel convolution" (ICNR), for a transposed convolution whose
+    kernel is its stride.
+    """
+    weight: torch.Tensor = upsampling.weight  # type: ignore[assignment]  # (in, out, …stride)
+    corner = weight.detach()[(..., *(slice(0, 1) for _ in weight.shape[2:]))].clone()
+    with torch.no_grad():
+        weight.copy_(corner.expand_as(weight))

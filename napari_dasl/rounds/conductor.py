@@ -16,6 +16,7 @@ same plan, the same label revisions and the same numbers.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import shutil
 import time
@@ -27,6 +28,7 @@ import numpy as np
 from napari_dasl import __version__
 from napari_dasl.errors import Cancelled, DaslError, ProjectError
 from napari_dasl.events import Log, Phase, never, silent
+from napari_dasl.inference import Predictor
 from napari_dasl.rounds.comparing import compare
 from napari_dasl.rounds.gather import current_revisions, labelled_data
 from napari_dasl.rounds.journal import Journal
@@ -36,16 +38,23 @@ from napari_dasl.rounds.planning import choose_guard_if_missing, training_plan
 from napari_dasl.rounds.predicting import predict_cases
 from napari_dasl.rounds.ranking import rank_and_store
 from napari_dasl.training import Budget, Cache, train
+from napari_dasl.training import device as devices
 from napari_dasl.training.plan import TrainingPlan
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    from torch import nn
 
     from napari_dasl.events import CancelCheck, Report
     from napari_dasl.project import Model, Project, Round
     from napari_dasl.project.records import RoundState
     from napari_dasl.training.cases import CaseData
+
+
+LIVE_CASES, LIVE_VOXELS = 4, 2_000_000
+"""How much of the guard set is looked at while training, for the curve."""
 
 
 @dataclass(frozen=True)
@@ -206,8 +215,6 @@ def _train(stage: _Stage) -> Path:
         steps = max(1, request.epochs * len(stage.train) // stage.plan.batch)
     if steps is None and minutes is None:
         steps, minutes = config.steps, config.minutes
-    text = f"Training on {len(stage.train)} labelled {'scan' if len(stage.train) == 1 else 'scans'}."
-    stage.report(Phase(name="train", text=text))
     trained = train(
         stage.plan,
         stage.train,
@@ -219,10 +226,37 @@ def _train(stage: _Stage) -> Path:
         device=stage.device,
         report=stage.report,
         cancelled=stage.cancelled,
+        guard=_live_guard(stage),
     )
     if trained.weights != weights:
         os.replace(trained.weights, weights)
     return weights
+
+
+def _live_guard(stage: _Stage) -> Callable[[nn.Module], float] | None:
+    """What the curve of guard Dice shows while training: a few small guard cases, or nothing where they are large.
+
+    It decides nothing: the comparison after training is on the whole guard set, as :func:`_guard` says.
+    """
+    voxels = {case.id: math.prod(case.shape) for case in stage.project.guard_cases()}
+    some: list[CaseData] = []
+    for case in sorted(stage.guard, key=lambda one: voxels[one.id]):
+        if len(some) < LIVE_CASES and sum(voxels[one.id] for one in [*some, case]) <= LIVE_VOXELS:
+            some.append(case)
+    if not some:
+        return None
+    place = devices.choose(stage.device)
+
+    measured: list[devices.Precision] = []
+
+    def judge(network: nn.Module) -> float:
+        if not measured:
+            measured.append(devices.measure_precision(stage.plan, network, place))
+        judged = Predictor(network, stage.plan, place, measured[0], overlap=0.25)
+        rows = compare(judged, some, stage.project.config.classes, cancelled=stage.cancelled)
+        return _mean([row.dice for row in rows]) or 0.0
+
+    return judge
 
 
 def _keep(stage: _Stage, weights: Path) -> tuple[Model, GuardResult]:

@@ -206,6 +206,8 @@ def train(
     """
     target = choose(device)
     prepared = _prepare(cases, cache, report, cancelled)
+    scans = "scan" if len(prepared) == 1 else "scans"
+    report(Phase(name="train", text=f"Training on {len(prepared)} labelled {scans}."))
     if budget is None or not (budget.steps or budget.minutes):
         budget = Budget(steps=plan.steps_for(len(prepared)))
     identity = run_identity(plan, cases, plan.seed)
