@@ -2,6 +2,8 @@
 
     python benchmarks/annotation_loop.py --images DIR --labels DIR --modality MR --annotated 24 --query 8 --seed 0
 
+Without folders it takes the hippocampus set below NAPARI_DASL_DATA.
+
 Each round: `round`, `evaluate --split pool`, `rank`, and `label` for the first scans of the list. The Dice is the mean
 over the scans that were unlabelled when the round began; from the second round on it stands beside what the model of
 the round before reached on the very same scans. With --annotated 0 every scan but the guard set is labelled, and the
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -31,9 +34,10 @@ def call(*words: object) -> Any:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--labels", type=Path, required=True)
-    parser.add_argument("--modality", choices=("CT", "PET", "MR"), required=True)
+    data = Path(os.environ.get("NAPARI_DASL_DATA", "."), "hippocampus")
+    parser.add_argument("--images", type=Path, default=data / "imagesTr")
+    parser.add_argument("--labels", type=Path, default=data / "labelsTr")
+    parser.add_argument("--modality", choices=("CT", "PET", "MR"), default="MR")
     parser.add_argument("--classes", default=None)
     parser.add_argument("--annotated", type=int, default=24)
     parser.add_argument("--query", type=int, default=8)

@@ -2,6 +2,8 @@
 
     python benchmarks/window.py --image ct.nii.gz --train-images DIR --train-labels DIR
 
+Without them it takes the whole chest and the nodules below NAPARI_DASL_DATA.
+
 Opens a project that holds the CT and the training scans, opens the CT twice (the second time from the display cache),
 then sets slices through the viewer and draws each, first with an idle engine and then while a round trains. Needs a
 screen; where there is none it starts a virtual one. Prints medians of seconds, and the ratio of the two scrolls.
@@ -78,9 +80,10 @@ def main() -> None:
     from napari_dasl.project import Project, setup
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--image", type=Path, required=True, help="a whole CT")
-    parser.add_argument("--train-images", type=Path, required=True)
-    parser.add_argument("--train-labels", type=Path, required=True)
+    data = Path(os.environ.get("NAPARI_DASL_DATA", "."))
+    parser.add_argument("--image", type=Path, default=data / "lung_ct/LUNG1-001/ct.nii.gz", help="a whole CT")
+    parser.add_argument("--train-images", type=Path, default=data / "lidc_nodules/image")
+    parser.add_argument("--train-labels", type=Path, default=data / "lidc_nodules/nodule_mask")
     parser.add_argument("--modality", default="CT")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="napari-dasl-window-") as scratch:

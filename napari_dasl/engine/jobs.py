@@ -63,6 +63,7 @@ def resume_round(params: wire.RoundResume, report: Report, cancelled: CancelChec
 def predict(params: wire.PredictStart, report: Report, cancelled: CancelCheck) -> dict[str, Any]:
     """Predict cases with the active model, and rank the unlabelled ones anew."""
     rounds = import_module("napari_dasl.rounds")
+    _use_free_cores()
     cases = None if params.cases is None else list(params.cases)
     with _open(params.project) as project:
         # Without a device of its own, the request leaves the choice to the project.
@@ -85,6 +86,11 @@ JOBS: dict[str, Callable[[Any, Report, CancelCheck], dict[str, Any]]] = {
 }
 
 
+def _use_free_cores() -> None:
+    """Compute with as many threads as cores are free: with more, each step takes many times as long."""
+    import_module("torch").set_num_threads(import_module("napari_dasl.training.device").choose_threads())
+
+
 def _open(folder: str) -> Any:
     return import_module("napari_dasl.project").Project.open(Path(folder))
 
@@ -93,6 +99,7 @@ def _round(
     project: Any, plan: RoundPlan, report: Report, cancelled: CancelCheck, *, resume: bool = False
 ) -> dict[str, Any]:
     rounds, training = import_module("napari_dasl.rounds"), import_module("napari_dasl.training")
+    _use_free_cores()
     if not resume:
         # First, because the training plan is derived from the scans that are not in the guard set.
         import_module("napari_dasl.rounds.planning").choose_guard_if_missing(project, report)

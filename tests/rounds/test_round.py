@@ -65,7 +65,8 @@ class TestARound:
         phases = [event.name for event in heard if isinstance(event, Phase)]
         assert list(dict.fromkeys(phases)) == ["prepare", "train", "guard", "predict", "rank"]
         assert any(isinstance(event, Progress) and event.name == "train" for event in heard)
-        assert [event.step for event in heard if isinstance(event, Metric) and event.name == "loss"]
+        curves = {event.name for event in heard if isinstance(event, Metric)}
+        assert curves == {"loss", "guard_dice"}
 
     def test_keeps_its_plan_events_and_curves_on_disk(self, project):
         rounds.run(project, SHORT)
