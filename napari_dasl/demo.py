@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CASES = 24
 LABELLED = 10
-STEPS = 150
+STEPS = 350
 MODALITIES = {"ct": "CT", "pet": "PET", "mr": "MR"}
 SCANS, TRUTH = "scans", "truth"
 MARK = "demo.json"
