@@ -22,10 +22,10 @@ from qtpy.QtWidgets import (
 
 from napari_dasl.project.records import CaseState
 from napari_dasl.widgets import keys
-from napari_dasl.widgets.background import run_in_background
 from napari_dasl.widgets.case_facts import Facts, label_words, numbers, prediction_words, read_facts, why
 from napari_dasl.widgets.clock import in_words
 from napari_dasl.widgets.disclosure import Disclosure
+from napari_dasl.widgets.jobs import run_in_background
 from napari_dasl.widgets.paint_bar import PaintBar
 from napari_dasl.widgets.session import session_for
 from napari_dasl.widgets.worklist_model import SIGNS

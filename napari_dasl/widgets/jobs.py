@@ -1,4 +1,13 @@
-"""Work beside the window: reading in parallel, writing one after the other, answers in the window's own thread.
+"""Work beside the window, with the answer in the window's own thread; every error is in words for the user.
+
+There are three ways to run a :class:`Job`, and one way to hear of it:
+
+==========================  ====================================================================================
+:meth:`Jobs.read`           the session's reading, side by side; the end of the window waits for it
+:meth:`Jobs.write`          the session's writing, one after the other; the end of the window waits for it
+:func:`run_in_background`   what views ask for. It may take long on a network disk (searching a folder, hashing a
+                            hundred scans), so neither a dialog nor the window waits for it: a daemon thread
+==========================  ====================================================================================
 
 napari's ``thread_worker`` is not used: its generator workers lose every RuntimeError, and a worker whose ``errored``
 signal nobody heard ends the process under PyQt6 (see superqt ``_qthreading``).
@@ -7,6 +16,7 @@ signal nobody heard ends the process under PyQt6 (see superqt ``_qthreading``).
 from __future__ import annotations
 
 import logging
+import threading
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, QRunnable, QThreadPool, Signal, Slot
@@ -20,35 +30,53 @@ log = logging.getLogger(__name__)
 
 
 class Job(QObject):
-    """One piece of work in a worker thread.
+    """One piece of work in another thread.
+
+    Parameters
+    ----------
+    work : callable
+        What to do; called without arguments, in the other thread.
+    done, failed : callable or None
+        Called with the result or the :class:`~napari_dasl.errors.DaslError`, in the thread of the window.
+    parent : QObject
+        Who asks; when it is destroyed first, nobody is called.
 
     Notes
     -----
-    ``done(result)`` and ``failed(DaslError)`` are emitted in the thread of the window, after the callbacks given to
-    :class:`Jobs` ran.
+    ``done(result)`` and ``failed(DaslError)`` are emitted after the callbacks ran.
     """
 
     done = Signal(object)
     failed = Signal(object)
+    delivered = Signal(object)  # this job, before its callbacks run
     _outcome = Signal(object, object)
 
     def __init__(
         self,
-        owner: Jobs,
+        work: Callable[[], Any],
         done: Callable[[Any], object] | None,
         failed: Callable[[DaslError], object] | None,
+        parent: QObject,
     ) -> None:
-        super().__init__(owner)
-        self._owner = owner
+        super().__init__(parent)
+        self._work = work
         self._then = done
         self._otherwise = failed
         self._outcome.connect(self._deliver)
+
+    def run(self) -> None:
+        """Do the work; called in the other thread."""
+        result, error = run_safely(self._work)
+        try:
+            self._outcome.emit(result, error)
+        except RuntimeError:  # the window or widget that asked is gone: nobody waits for this any more
+            log.debug("a finished job had no window left to tell")
 
     @Slot(object, object)
     def _deliver(self, result: object, error: DaslError | None) -> None:
         then, otherwise = self._then, self._otherwise
         self._then = self._otherwise = None
-        self._owner.finished(self)
+        self.delivered.emit(self)
         if error is None:
             if then is not None:
                 then(result)
@@ -61,20 +89,33 @@ class Job(QObject):
 
 
 class _Run(QRunnable):
-    """Carries a function into a thread pool and its outcome back."""
+    """Carries a job into a thread pool."""
 
-    def __init__(self, job: Job, work: Callable[[], object]) -> None:
+    def __init__(self, job: Job) -> None:
         super().__init__()
         self._job = job
-        self._work = work
 
     def run(self) -> None:
-        """Do the work; every error leaves as a DaslError with words for the user."""
-        result, error = run_safely(self._work)
-        try:
-            self._job._outcome.emit(result, error)
-        except RuntimeError:  # the window is gone: nobody waits for this any more
-            log.debug("a finished job had no window left to tell")
+        """Do the work."""
+        self._job.run()
+
+
+def run_in_background(
+    parent: QObject,
+    work: Callable[[], Any],
+    done: Callable[[Any], object] | None = None,
+    failed: Callable[[DaslError], object] | None = None,
+) -> Job:
+    """Call *work* on a daemon thread of its own; then *done* with its result or *failed* with its error.
+
+    Parameters
+    ----------
+    parent : QObject
+        Who asks; when it is destroyed first, nobody is called.
+    """
+    job = Job(work, done, failed, parent)
+    threading.Thread(target=job.run, name="dasl view", daemon=True).start()
+    return job
 
 
 def run_safely(work: Callable[[], object]) -> tuple[object, DaslError | None]:
@@ -139,13 +180,13 @@ class Jobs(QObject):
         failed: Callable[[DaslError], object] | None,
         priority: int,
     ) -> Job:
-        job = Job(self, done, failed)
+        job = Job(work, done, failed, self)
+        job.delivered.connect(self._forget)
         self._running.add(job)
-        pool.start(_Run(job, work), priority)
+        pool.start(_Run(job), priority)
         return job
 
-    def finished(self, job: Job) -> None:
-        """Forget a delivered job."""
+    def _forget(self, job: Job) -> None:
         self._running.discard(job)
 
     @property

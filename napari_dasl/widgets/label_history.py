@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_dasl.widgets.background import run_in_background
+from napari_dasl.widgets.jobs import run_in_background
 from napari_dasl.widgets.snapshot import duration
 
 if TYPE_CHECKING:

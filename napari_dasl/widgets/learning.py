@@ -18,9 +18,9 @@ from qtpy.QtWidgets import (
 )
 
 from napari_dasl.rounds.plan import RoundPlan
-from napari_dasl.widgets.background import run_in_background
 from napari_dasl.widgets.disclosure import Disclosure
 from napari_dasl.widgets.history import HistoryTable
+from napari_dasl.widgets.jobs import run_in_background
 from napari_dasl.widgets.learning_curve import LearningCurve
 from napari_dasl.widgets.learning_words import after_words, before_words, cost_words, plan_words
 from napari_dasl.widgets.round_runner import memory_words, runner_for

@@ -25,7 +25,7 @@ from qtpy.QtWidgets import (
 
 from napari_dasl.project import setup
 from napari_dasl.widgets import project_intake as intake
-from napari_dasl.widgets.background import run_in_background
+from napari_dasl.widgets.jobs import run_in_background
 
 if TYPE_CHECKING:
     from napari_dasl.errors import DaslError

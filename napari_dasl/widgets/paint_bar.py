@@ -10,9 +10,9 @@ from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QSlider, QToolButton, QVBoxLayout, QWidget
 from superqt import QFlowLayout
 
-from napari_dasl.widgets.background import run_in_background
 from napari_dasl.widgets.case_facts import volume_words
 from napari_dasl.widgets.class_colors import class_color
+from napari_dasl.widgets.jobs import run_in_background
 from napari_dasl.widgets.project_reading import class_volumes
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_dasl.project.records import CaseState, Model, Round
-from napari_dasl.widgets.background import run_in_background
+from napari_dasl.widgets.jobs import run_in_background
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

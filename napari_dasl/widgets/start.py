@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QLabel, QProgressBar, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_dasl.widgets.background import run_in_background
 from napari_dasl.widgets.demo_process import DemoMaker, demo_folder
+from napari_dasl.widgets.jobs import run_in_background
 from napari_dasl.widgets.recent import recent_projects, remember_project
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_dasl.project.records import CaseState
-from napari_dasl.widgets.background import run_in_background
+from napari_dasl.widgets.jobs import run_in_background
 from napari_dasl.widgets.session import session_for
 from napari_dasl.widgets.snapshot import Row, Snapshot, snapshots_for
 from napari_dasl.widgets.worklist_delegate import WorklistDelegate
