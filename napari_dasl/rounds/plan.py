@@ -6,6 +6,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+PhaseRequest = Literal["auto", "spl", "al"]
+RoundPhase = Literal["spl", "al"]
+
 
 class RoundPlan(BaseModel):
     """One fine-tuning round, as the annotator or engineer asks for it.
@@ -15,12 +18,16 @@ class RoundPlan(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    phase: Literal["auto", "al"] = "auto"
+    phase: PhaseRequest = Field(
+        default="auto",
+        description="auto: the next of the project's phases; al: human labels only; spl: pseudo-labels too.",
+    )
     steps: int | None = Field(default=None, ge=1, description="Optimiser steps of training.")
     epochs: int | None = Field(default=None, ge=1, description="Passes over the labelled scans.")
     minutes: float | None = Field(default=None, gt=0, description="Minutes of training, by the clock.")
-    start: Literal["scratch", "active"] = Field(
-        default="scratch", description="Train anew, or go on from the weights of the active model."
+    start: Literal["project", "scratch", "active"] = Field(
+        default="project",
+        description="Train anew, or go on from the weights of the active model; project: as project.toml says.",
     )
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:1.")
     batch: int | None = Field(default=None, ge=1, description="Patches per step; the plan's own when empty.")
@@ -34,7 +41,21 @@ class RoundPlan(BaseModel):
 
 
 class GuardResult(BaseModel):
-    """The new model and the one before it on the guard set."""
+    """The new model and the one before it on the guard set, case by case.
+
+    Attributes
+    ----------
+    dice, before : float or None
+        Mean foreground Dice of the new model and of the one that was active; None where there is none.
+    per_class : dict
+        Mean Dice of the new model per class.
+    cases, before_cases : dict
+        Dice per case; None where the case holds no structure and none was found.
+    interval : (float, float) or None
+        Bootstrap interval (95 %) of the mean paired difference, new minus before.
+    worst : (str, float) or None
+        The case that lost most, and its difference.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -42,10 +63,39 @@ class GuardResult(BaseModel):
     per_class: dict[str, float | None] = {}
     before: float | None = None
     cases: dict[str, float | None] = {}
+    before_cases: dict[str, float | None] = {}
+    interval: tuple[float, float] | None = None
+    worst: tuple[str, float] | None = None
 
 
 class RoundResult(BaseModel):
-    """What a finished round did."""
+    """What a finished round did.
+
+    Attributes
+    ----------
+    phase : str
+        What was done: ``spl`` with pseudo-labels, ``al`` on human labels alone.
+    promoted : bool
+        Whether the new model took over; where not, *reason* says why.
+    pace : float or None
+        λ of the self-paced weights, ``lambda`` in JSON; None in an ``al`` round.
+    quantile : float or None
+        The share of the candidates that λ was set by; None with the paper's pace.
+    accuracy : float or None
+        η_t of Eq. 9: guard Dice of the model that made the pseudo-labels, or its cross-fitted estimate.
+    pseudo : dict
+        ``candidates``, ``taken``, ``effective`` (Σv), ``mean_weight``, ``regularizer``, ``view``.
+    asked : list of str
+        The cases that the annotator is asked for before the next round.
+    audits : list of str
+        Pseudo-labels of this round that are offered for a blind check.
+    selfpaced_off : str
+        Why pseudo-labels are switched off from now on; empty where they are not.
+    stability : float or None
+        Mean Dice of the pool's predictions with those of the model before.
+    advice : str
+        Whether stopping seems reasonable; empty where nothing can be said.
+    """
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
 
@@ -56,10 +106,19 @@ class RoundResult(BaseModel):
     guard: GuardResult
     trained_on: dict[str, int]
     pace: float | None = Field(default=None, alias="lambda", serialization_alias="lambda")
+    quantile: float | None = None
+    accuracy: float | None = None
+    pseudo: dict[str, Any] = {}
     seconds: float
     model: str | None
     predicted: int = 0
     to_label: int = 0
+    asked: list[str] = []
+    audits: list[str] = []
+    reason: str = ""
+    selfpaced_off: str = ""
+    stability: float | None = None
+    advice: str = ""
     sentence: str = ""
 
 
