@@ -1,8 +1,8 @@
-"""The layers on the screen: the only module that touches napari layers.
+"""The layers on the screen: with :mod:`napari_dasl.widgets.layer_stack`, the only module that touches napari layers.
 
 Rules, and why:
 
-- Layers are made once and reused (``layer.data = ...``). PySide6 never frees a removed layer with napari 0.9.
+- Layers are made once and reused (see :mod:`napari_dasl.widgets.layer_stack`).
 - The undo history of the label layer is cleared with every case: it survives ``layer.data =``, and the next Ctrl+Z
   would write the last patient's strokes into this one. ``editable = False; editable = True`` is the public way.
 - Every layer gets ``scale``, ``translate``, ``units`` in mm and the axis names z, y, x, never ``affine``: napari draws
@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Labels
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 
 from napari_dasl.widgets.canvas_words import CanvasWords, title_of
 from napari_dasl.widgets.class_colors import class_colormap, class_features
-from napari_dasl.widgets.new_layers import OVERLAYS, dress_channel, new_layer, nothing, outline_width, placed
+from napari_dasl.widgets.layer_stack import LayerStack
+from napari_dasl.widgets.new_layers import ON_DEMAND, OVERLAYS, dress_channel, nothing, outline_width
 from napari_dasl.widgets.view_state import ViewState
 from napari_dasl.widgets.windowing import Windowing
 
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 
 UNDO_LIMIT_VOXELS = 4_000_000
 """A replaced label that differs in more voxels is not put into napari's undo history (24 bytes a voxel)."""
-
-_NOWHERE = ((1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
 
 
 class LayerBoard(QObject):
@@ -65,7 +64,6 @@ class LayerBoard(QObject):
     def __init__(self, viewer: Any, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.viewer = viewer
-        self._layers: dict[str, Layer] = {}
         self._channels: tuple[Channel, ...] = ()
         self._classes: tuple[str, ...] = ("lesion",)
         self._swapping = False
@@ -79,10 +77,7 @@ class LayerBoard(QObject):
         self._windowing = Windowing()
         self._words = CanvasWords(viewer)
         self.window_open: Callable[[], bool] = lambda: True
-        self._repair = QTimer(self)
-        self._repair.setSingleShot(True)
-        self._repair.timeout.connect(self._put_back)
-        viewer.layers.events.removed.connect(self._on_removed)
+        self._layers = LayerStack(viewer, self._made, lambda: self.window_open(), self)
         viewer.dims.events.connect(self._on_dims)
         viewer.cursor.events.position.connect(self._on_activity)
         viewer.scene.camera.events.zoom.connect(self._on_activity)
@@ -96,21 +91,8 @@ class LayerBoard(QObject):
     def __contains__(self, role: str) -> bool:
         return role in self._layers
 
-    def _put(self, role: str, data: NDArray[Any], spacing: Sequence[float], origin: Sequence[float]) -> Layer:
-        """Show *data* in the layer of *role*, which is made the first time."""
-        layer = self._layers.get(role)
-        if layer is None:
-            layer = self._make(role, placed(data, spacing, origin))
-            self._layers[role] = layer
-            self._insert(role)
-            return layer
-        layer.data = data
-        layer.scale = tuple(spacing)
-        layer.translate = tuple(origin)
-        return layer
-
-    def _make(self, role: str, place: dict[str, Any]) -> Layer:
-        layer = new_layer(role, place)
+    def _made(self, role: str, layer: Layer) -> None:
+        """Dress and listen to a new layer."""
         if role == "label":
             layer.events.paint.connect(self._on_paint)
             layer.events.set_data.connect(self._on_set_data)
@@ -121,23 +103,10 @@ class LayerBoard(QObject):
         if isinstance(layer, Labels):
             self._dress(role, layer)
         layer.events.visible.connect(self._on_look)
-        return layer
 
     def _dress(self, role: str, layer: Labels) -> None:
-        layer.colormap = class_colormap(len(self._classes), light=role == "prediction")
+        layer.colormap = class_colormap(len(self._classes), light=role != "label")
         layer.features = class_features(self._classes)
-
-    def _insert(self, role: str) -> None:
-        """Put the layer of *role* at its height: the reference below, the other channels, then the overlays."""
-        order = [*sorted(name for name in self._layers if name not in OVERLAYS), *OVERLAYS]
-        present = list(self.viewer.layers)
-        at = len(present)
-        for later in order[order.index(role) + 1 :]:
-            layer = self._layers.get(later)
-            if layer is not None and layer in present:
-                at = present.index(layer)
-                break
-        self.viewer.layers.insert(at, self._layers[role])
 
     # -- a case ---------------------------------------------------------------------------------------------------
 
@@ -149,7 +118,7 @@ class LayerBoard(QObject):
     def set_classes(self, names: Sequence[str]) -> None:
         """Take the classes of a project, with their colours."""
         self._classes = tuple(names)
-        for role in ("label", "prediction"):
+        for role in ("label", "prediction", "pseudo-label"):
             if role in self._layers:
                 self._dress(role, self._layers[role])
         if "label" in self._layers:
@@ -160,12 +129,12 @@ class LayerBoard(QObject):
         with self._swap():
             for number, name in enumerate(channels):
                 if f"channel {number}" not in self._layers:
-                    self._put(f"channel {number}", nothing(), *_NOWHERE).name = name
+                    self._layers.empty(f"channel {number}").name = name
                     self._seen[f"channel {number}"] = number == 0
                     self._layers[f"channel {number}"].visible = False
             for role in OVERLAYS:
-                if role not in self._layers:
-                    self._put(role, nothing(), *_NOWHERE)
+                if role not in self._layers and role not in ON_DEMAND:
+                    self._layers.empty(role)
             self.viewer.layers.selection.active = self._layers["label"]
 
     def show(self, opened: OpenCase) -> None:
@@ -179,14 +148,15 @@ class LayerBoard(QObject):
             for number, channel in enumerate(self._channels):
                 self._show_channel(number, channel)
             for number in range(len(self._channels), sum(role not in OVERLAYS for role in self._layers)):
-                self._put(f"channel {number}", nothing(), reference.spacing, reference.origin).visible = False
+                self._layers.put(f"channel {number}", nothing(), reference.spacing, reference.origin).visible = False
             own_width = self._layers["label"].contour != outline_width(self._layers["label"].data)
-            label = self._put("label", opened.mask, reference.spacing, reference.origin)
+            label = self._layers.put("label", opened.mask, reference.spacing, reference.origin)
             label.contour = label.contour if own_width else outline_width(label.data)
             self._forget_undo(label)
             self._show_prediction(opened.shown, reference)
+            self._show_pseudo(None, reference)
             self._show_maps(None)
-            self._put_back()
+            self._layers.put_back()
             self._view.apply(reference.spacing, reference.origin, reference.array.shape)
             self._found = opened.found
             self._go_to(opened.focus)
@@ -200,6 +170,12 @@ class LayerBoard(QObject):
         with self._swap():
             self._show_prediction(shown, picture.channels[0])
             self._show_maps(None)
+
+    def show_pseudo(self, line: NDArray[np.uint8] | None, picture: Picture) -> None:
+        """Show the dotted outline of the open case's pseudo-label (see ``new_layers.dotted``); None takes it away."""
+        with self._swap():
+            self._show_pseudo(line, picture.channels[0])
+        self.overlays_changed.emit()
 
     def show_maps(self, maps: Maps) -> None:
         """Show uncertainty and probability, which arrive a moment after the case."""
@@ -218,7 +194,7 @@ class LayerBoard(QObject):
                 if role not in OVERLAYS:
                     self._seen.setdefault(role, layer.visible)
                     layer.visible = False
-                self._put(role, nothing(), *_NOWHERE)
+                self._layers.empty(role)
             if "label" in self._layers:
                 self._forget_undo(self._layers["label"])
         self._regions = ()
@@ -227,7 +203,7 @@ class LayerBoard(QObject):
 
     def _show_channel(self, number: int, channel: Channel) -> None:
         role = f"channel {number}"
-        layer = self._put(role, channel.array, channel.spacing, channel.origin)
+        layer = self._layers.put(role, channel.array, channel.spacing, channel.origin)
         layer.name = channel.modality or channel.name if channel.name == "image" else channel.name
         if role in self._seen:
             layer.visible = self._seen.pop(role)
@@ -235,7 +211,16 @@ class LayerBoard(QObject):
 
     def _show_prediction(self, shown: Shown | None, reference: Channel) -> None:
         mask = shown.mask if shown is not None else np.broadcast_to(np.uint8(0), reference.array.shape)
-        self._put("prediction", mask, reference.spacing, reference.origin).editable = False  # new data unlock a layer
+        layer = self._layers.put("prediction", mask, reference.spacing, reference.origin)
+        layer.editable = False  # new data unlock a layer
+
+    def _show_pseudo(self, line: NDArray[np.uint8] | None, reference: Channel) -> None:
+        if line is None and "pseudo-label" not in self._layers:
+            return
+        shown = np.broadcast_to(np.uint8(0), reference.array.shape) if line is None else line
+        layer = self._layers.put("pseudo-label", shown, reference.spacing, reference.origin)
+        layer.editable = False
+        layer.visible = line is not None
 
     def _show_maps(self, maps: Maps | None) -> None:
         reference = self._channels[0]
@@ -244,7 +229,7 @@ class LayerBoard(QObject):
         self._region = -1
         for role in ("probability", "uncertainty"):
             data = getattr(maps, role) if maps is not None else zeros
-            self._put(role, data, reference.spacing, reference.origin)
+            self._layers.put(role, data, reference.spacing, reference.origin)
 
     @contextmanager
     def _swap(self) -> Iterator[None]:
@@ -306,7 +291,7 @@ class LayerBoard(QObject):
         """Hide every overlay, to see the scan alone, or show those again that were hidden."""
         if "label" not in self._layers:
             return
-        visible = [role for role in OVERLAYS if self[role].visible]
+        visible = [role for role in OVERLAYS if self.is_visible(role)]
         self._hidden = visible or self._hidden
         for role in self._hidden:
             self[role].visible = not visible
@@ -428,26 +413,10 @@ class LayerBoard(QObject):
             self._words.window = self._windowing.words(self._channels[0])
             self._words.refresh(self._channels[0].array.shape)
 
-    def _on_removed(self, event: Any) -> None:
-        if any(event.value == layer for layer in self._layers.values()):
-            self._repair.start(0)
-
-    def _put_back(self) -> None:
-        """Show our layers again that somebody deleted: their data was never gone.
-
-        ``viewer.close()`` deletes them too, and a layer put into a closed window makes napari fail.
-        """
-        if not self.window_open():
-            return
-        for role, layer in self._layers.items():
-            if layer not in self.viewer.layers:
-                self._insert(role)
-
     def release(self) -> None:
         """Leave the viewer alone from now on: the session is over."""
-        self._repair.stop()
+        self._layers.release()
         self._channels = ()
-        self.viewer.layers.events.removed.disconnect(self._on_removed)
         self.viewer.dims.events.disconnect(self._on_dims)
         self.viewer.cursor.events.position.disconnect(self._on_activity)
         self.viewer.scene.camera.events.zoom.disconnect(self._on_activity)

@@ -1,4 +1,4 @@
-"""How our napari layers are made; :mod:`napari_dasl.widgets.layers` alone uses them."""
+"""How our napari layers are made; :mod:`napari_dasl.widgets.layer_stack` shows them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,20 @@ if TYPE_CHECKING:
 # napari shows this as a pop-up at every turn to 3D; there it draws the labels filled, which is what one expects.
 warnings.filterwarnings("ignore", message="Contours are not displayed during 3D rendering")
 
-OVERLAYS = ("prediction", "label", "probability", "uncertainty")
+OVERLAYS = ("prediction", "pseudo-label", "label", "probability", "uncertainty")
 """Roles of our layers above the channels, from bottom to top. The label lies over the prediction it may be equal to."""
+
+ON_DEMAND = ("pseudo-label",)
+"""Overlays that are made when they are first shown; most people never review a pseudo-label."""
+
+UNSURE_LIMITS = (0.0, 0.5)
+"""Range of the uncertainty map: at 0.5 two classes are equally likely."""
+
+UNSURE_COLOURS = "magma"
+"""Black where the network is sure, so that added to the scan it changes nothing there."""
+
+NOWHERE = ((1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+"""Spacing and origin of a layer that has nothing to show."""
 
 
 def placed(data: NDArray[Any], spacing: Sequence[float], origin: Sequence[float]) -> dict[str, Any]:
@@ -42,18 +54,18 @@ def outline_width(data: NDArray[Any]) -> int:
 def new_layer(role: str, place: dict[str, Any]) -> Layer:
     """Make the layer of *role*.
 
-    Label and prediction are outlines, so that the anatomy under them stays visible; probability and uncertainty are
-    hidden until somebody asks for them. Filling in 3D is off (``n_edit_dimensions`` 2), because one click into the
-    background of a CT would take seconds in the window's thread.
+    Label and prediction are outlines, so that the anatomy under them stays visible, and the pseudo-label is a dotted
+    one (see :func:`dotted`); probability and uncertainty are hidden until somebody asks for them. Filling in 3D is off
+    (``n_edit_dimensions`` 2), because one click into the background of a CT would take seconds in the window's thread.
     """
-    if role in {"label", "prediction"}:
-        layer = Labels(**place, name=role, opacity=0.9)
-        layer.contour = outline_width(place["data"]) if role == "label" else 1
+    if role in {"label", "prediction", "pseudo-label"}:
+        layer = Labels(**place, name=role, opacity=1.0 if role == "pseudo-label" else 0.9)
+        layer.contour = {"label": outline_width(place["data"]), "prediction": 1}.get(role, 0)
         layer.n_edit_dimensions = 2
         layer.editable = role == "label"
         return layer
     if role in OVERLAYS:
-        limits, colormap = ((0.0, 0.5), "magma") if role == "uncertainty" else ((0.0, 1.0), "viridis")
+        limits, colormap = (UNSURE_LIMITS, UNSURE_COLOURS) if role == "uncertainty" else ((0.0, 1.0), "viridis")
         return Image(
             **place,
             name=role,
@@ -64,6 +76,34 @@ def new_layer(role: str, place: dict[str, Any]) -> Layer:
             visible=False,
         )
     return Image(**place, name=role, contrast_limits=(0, 1), blending="translucent_no_depth")
+
+
+def dotted(mask: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return the outline of a label map, axial slice by axial slice, as a dotted line.
+
+    A shape of its own, beside the solid outlines of label and prediction, is seen without telling colours apart.
+
+    Parameters
+    ----------
+    mask : (z, y, x) integer array
+        Label map, 0 is background.
+
+    Returns
+    -------
+    (z, y, x) uint8 array
+        Two voxels on and two off along the outermost voxels of each class; 0 elsewhere.
+    """
+    line = np.zeros(mask.shape, dtype=np.uint8)
+    rows, columns = np.indices(mask.shape[1:], sparse=True)
+    dots = (rows + 2 * columns) % 4 < 2  # neither rows, columns nor diagonals are all on or all off
+    for plane, drawn in zip(mask, line, strict=True):
+        if plane.any():
+            around = np.pad(plane, 1)
+            inner = around[1:-1, 1:-1]
+            edge = (inner != around[:-2, 1:-1]) | (inner != around[2:, 1:-1])
+            edge |= (inner != around[1:-1, :-2]) | (inner != around[1:-1, 2:])
+            np.copyto(drawn, plane, where=edge & dots, casting="unsafe")
+    return line
 
 
 def nothing() -> NDArray[np.uint8]:
