@@ -13,6 +13,7 @@ _WHERE = {
     "Cache": "prepare",
     "CaseData": "cases",
     "Fingerprint": "fingerprint",
+    "Mixing": "mixing",
     "Prepared": "prepare",
     "Trained": "loop",
     "TrainingPlan": "plan",

@@ -37,6 +37,8 @@ class CaseData:
         Multiplies the loss of every patch of this case. A case of weight 0 is not sampled.
     label_key : str
         A hash of the label's content, so that a corrected label does not prepare the image again.
+    human : bool
+        A person drew or confirmed the label; False for a pseudo-label, which gets its own part of the batches only.
     """
 
     id: str
@@ -46,3 +48,4 @@ class CaseData:
     key: str
     weight: float = 1.0
     label_key: str = ""
+    human: bool = True

@@ -11,16 +11,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from napari_dasl.errors import Cancelled, InputError, OutOfMemory, WorkError
 from napari_dasl.events import CancelCheck, Log, Metric, Phase, Progress, Report, never, silent
 from napari_dasl.losses import dice_ce
-from napari_dasl.training.augment import sample_patch
+from napari_dasl.training.batches import Batch, make_batch
 from napari_dasl.training.device import Precision, choose, measure_precision
-from napari_dasl.training.patches import draw_place, generator
+from napari_dasl.training.mixing import Mixing
 from napari_dasl.training.state import load_state, run_identity, save_state, store
 from napari_dasl.training.weights import build_network, load_weights, save_network
 
@@ -39,8 +38,6 @@ REPORT_SECONDS = 0.25
 GUARD_TIMES = 4
 CURVE_STEPS = 10
 """The loss curve has one point, the mean, for as many steps."""
-
-Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -63,13 +60,17 @@ class Budget:
 
 @dataclass(frozen=True)
 class Trained:
-    """What training made: the weights' file, and how it went. ``losses`` and ``guard`` are (step, value)."""
+    """What training made: the weights' file, and how it went. ``losses`` and ``guard`` are (step, value).
+
+    ``student`` is the file of the last weights, not averaged over steps, where they were asked for.
+    """
 
     weights: Path
     steps: int
     seconds: float
     losses: tuple[tuple[int, float], ...]
     guard: tuple[tuple[int, float], ...]
+    student: Path | None = None
 
 
 @dataclass
@@ -163,6 +164,8 @@ def train(
     cancelled: CancelCheck = never,
     guard: Callable[[nn.Module], float] | None = None,
     save_seconds: float = SAVE_SECONDS,
+    mixing: Mixing | None = None,
+    save_student: bool = False,
 ) -> Trained:
     """Train the plan's network on *cases*.
 
@@ -171,7 +174,8 @@ def train(
     plan : TrainingPlan
         Every number; its seed decides the first weights and every patch.
     cases : sequence of CaseData
-        The labelled cases. Those of weight 0, or without a label, are left out.
+        The labelled cases, and pseudo-labelled ones (``human=False``). Those of weight 0, or without a label, are left
+        out.
     folder : Path
         Gets ``weights.safetensors`` and ``training.json`` at the end, and ``state/`` while training is unfinished.
     cache : Cache
@@ -182,7 +186,8 @@ def train(
         Go on from ``folder/state`` where there is one. On a processor with as many threads as before, the weights come
         out bit for bit as without the interruption.
     budget : Budget, optional
-        The plan's steps where not given, or where it holds neither steps nor minutes.
+        Where not given, or where it holds neither steps nor minutes: the plan's steps for as many cases as people
+        labelled, so that pseudo-labels make a round no longer.
     device : str
         ``auto``, ``cpu``, ``cuda`` …
     report, cancelled
@@ -192,33 +197,45 @@ def train(
         ``guard_dice``. It must not change the network.
     save_seconds : float
         The full state is saved as often.
+    mixing : Mixing, optional
+        How people's labels and pseudo-labels share the batches; the usual shares where not given.
+    save_student : bool
+        Keep the last weights too, not averaged over steps, as ``student.safetensors``: another view of the same run.
 
     Raises
     ------
     Cancelled
         The state was saved; call again with *resume*.
     InputError
-        Where no case has a label, or the state belongs to another run.
+        Where no case has a label that a person drew, or the state belongs to another run.
     OutOfMemory
         With what to make smaller.
     WorkError
         Where the loss is no number any more.
     """
     target = choose(device)
+    mixing = mixing or Mixing()
     prepared = _prepare(cases, cache, report, cancelled)
-    scans = "scan" if len(prepared) == 1 else "scans"
-    report(Phase(name="train", text=f"Training on {len(prepared)} labelled {scans}."))
+    human = sum(case.human for case in prepared)
+    report(Phase(name="train", text=_sentence(human, len(prepared) - human)))
     if budget is None or not (budget.steps or budget.minutes):
-        budget = Budget(steps=plan.steps_for(len(prepared)))
-    identity = run_identity(plan, cases, plan.seed)
+        budget = Budget(steps=plan.steps_for(human))
+    identity = run_identity(plan, cases, plan.seed, mixing)
     state_file = folder / "state" / "state.pt"
     try:
         run = _begin(plan, target, init, load_state(state_file, identity) if resume else None, report)
         watch = _Watch(report, cancelled, guard, lambda now: save_state(state_file, now.state(identity)), save_seconds)
-        _learn(plan, prepared, run, budget, target, watch)
+        _learn(plan, prepared, run, budget, target, watch, mixing)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         raise _in_words(error, plan, target) from error
-    return _finish(plan, run, folder, state_file)
+    return _finish(plan, run, folder, state_file, save_student=save_student)
+
+
+def _sentence(human: int, pseudo: int) -> str:
+    """What is learnt from, for the person who waits."""
+    scans = "scan" if human == 1 else "scans"
+    others = f", and on {pseudo} that the network labelled itself" if pseudo else ""
+    return f"Training on {human} labelled {scans}{others}."
 
 
 def _prepare(cases: Sequence[CaseData], cache: Cache, report: Report, cancelled: CancelCheck) -> list[Prepared]:
@@ -233,7 +250,7 @@ def _prepare(cases: Sequence[CaseData], cache: Cache, report: Report, cancelled:
             if ready.label is not None:
                 prepared.append(ready)
         report(Progress(name="prepare", done=done + 1, total=len(cases), text=case.id))
-    if not prepared:
+    if not any(case.human for case in prepared):
         raise InputError("There is no labelled case to learn from.", "Label a few cases first.")
     return prepared
 
@@ -271,24 +288,6 @@ def learning_rate(plan: TrainingPlan, progress: float) -> float:
         return plan.learning_rate * (0.1 + 0.9 * progress / plan.warmup)
     fall = (progress - plan.warmup) / (1 - plan.warmup)
     return plan.learning_rate * 0.5 * (1 + math.cos(math.pi * fall))
-
-
-def make_batch(plan: TrainingPlan, cases: Sequence[Prepared], step: int) -> Batch:
-    """The patches of a step: images (N, C, z, y, x), labels (N, z, y, x) and weights (N,); a function of the seed."""
-    images, labels, weights = [], [], []
-    for sample in range(plan.batch):
-        rng = generator(plan.seed, step, sample)
-        place = draw_place(cases, plan.patch, plan.foreground, rng)
-        case = cases[place.case]
-        image, label = sample_patch(case, place.start, plan.patch, plan.spacing, plan.augmentation, rng)
-        images.append(image)
-        labels.append(label)
-        weights.append(case.weight)
-    return (
-        torch.from_numpy(np.stack(images)),
-        torch.from_numpy(np.stack(labels)),
-        torch.tensor(weights, dtype=torch.float32),
-    )
 
 
 def _step(plan: TrainingPlan, run: _Run, batch: Batch, rate: float, device: torch.device) -> float:
@@ -330,6 +329,7 @@ def _learn(
     budget: Budget,
     device: torch.device,
     watch: _Watch,
+    mixing: Mixing,
 ) -> None:
     """Steps until the budget is used up."""
     before = run.seconds
@@ -337,16 +337,19 @@ def _learn(
     # Batches are made by other threads while the network computes; what they hold does not depend on that.
     ahead = 2 if device.type == "cpu" else 8
     with ThreadPoolExecutor(1 if device.type == "cpu" else 8) as makers:
-        waiting: dict[int, Future[Batch]] = {}
+        waiting: dict[int, tuple[bool, Future[Batch]]] = {}
         progress = budget.progress(run.step, run.seconds)
         while progress < 1:
             if watch.cancelled():
                 watch.save(run)
                 raise Cancelled(f"Training was stopped after step {run.step}.", "Resume goes on from there.")
             for step in range(run.step, run.step + ahead):
-                if step not in waiting:
-                    waiting[step] = makers.submit(make_batch, plan, cases, step)
-            batch = waiting.pop(run.step).result()
+                # By the clock, the tail may begin while batches from before it are waiting: they are made anew.
+                tail = mixing.in_tail(budget.progress(step, run.seconds))
+                if step not in waiting or waiting[step][0] != tail:
+                    made = makers.submit(make_batch, plan, cases, step, mixing, human_only=tail)
+                    waiting[step] = (tail, made)
+            batch = waiting.pop(run.step)[1].result()
             value = _step(plan, run, batch, learning_rate(plan, progress), device)
             run.seconds = before + time.monotonic() - started
             progress = budget.progress(run.step, run.seconds)
@@ -356,12 +359,19 @@ def _learn(
                 saved = time.monotonic()
 
 
-def _finish(plan: TrainingPlan, run: _Run, folder: Path, state_file: Path) -> Trained:
+def _finish(plan: TrainingPlan, run: _Run, folder: Path, state_file: Path, *, save_student: bool) -> Trained:
     """Write the averaged weights and the story of the run, and drop the state."""
-    weights = folder / "weights.safetensors"
+    weights, student = folder / "weights.safetensors", folder / "student.safetensors"
+    # The averaged weights are written last: where they are, everything else is.
+    if save_student:
+        save_network(run.network, student)
+    else:
+        student.unlink(missing_ok=True)
     run.network.load_state_dict(run.average)
     save_network(run.network, weights)
-    trained = Trained(weights, run.step, run.seconds, tuple(run.losses), tuple(run.guard))
+    trained = Trained(
+        weights, run.step, run.seconds, tuple(run.losses), tuple(run.guard), student if save_student else None
+    )
     story = {
         "steps": trained.steps,
         "seconds": round(trained.seconds, 3),

@@ -117,6 +117,7 @@ class Prepared:
     label: NDArray[np.uint8] | None
     foreground: NDArray[np.int16]
     weight: float
+    human: bool = True
 
 
 def foreground_index(label: NDArray[np.uint8], classes: int, seed: int = 0) -> NDArray[np.int16]:
@@ -184,8 +185,8 @@ class Cache:
                 _publish(index_path, foreground_index(made_label, len(self.plan.classes)))
                 label, index = _stored(label_path, np.uint8), _stored(index_path, np.int16)
         if unlabelled:
-            return Prepared(case.id, image, None, np.zeros((0, 4), np.int16), case.weight)
-        return Prepared(case.id, image, label, index, case.weight)
+            return Prepared(case.id, image, None, np.zeros((0, 4), np.int16), case.weight, case.human)
+        return Prepared(case.id, image, label, index, case.weight, case.human)
 
     def _check_label(self, case: CaseData, label: NDArray[Any], native: Shape | None, shape: Shape) -> None:
         """Refuse a label that is not on the image's grid, or holds a value that no class has."""

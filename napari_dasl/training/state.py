@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from napari_dasl.errors import InputError
+from napari_dasl.training.mixing import Mixing
 from napari_dasl.volumes.atomic import storage_error, write_bytes_atomic
 
 if TYPE_CHECKING:
@@ -35,11 +36,16 @@ def store(path: Path, content: bytes) -> None:
     write_bytes_atomic(path, content)
 
 
-def run_identity(plan: TrainingPlan, cases: Sequence[CaseData], seed: int) -> str:
-    """A hash of what a run was started with; a state of another run is not resumed."""
+def run_identity(plan: TrainingPlan, cases: Sequence[CaseData], seed: int, mixing: Mixing | None = None) -> str:
+    """A hash of what a run was started with; a state of another run is not resumed.
+
+    Where every label is a person's, *mixing* decides nothing and is left out.
+    """
     # The step budget and the precision may change between a run and its continuation; what is learnt from may not.
     parts = [plan.model_dump_json(exclude={"steps", "precision", "memory_estimate_mb"}), str(seed)]
-    parts += [f"{c.id} {c.key} {c.label_key} {c.weight}" for c in cases]
+    parts += [f"{c.id} {c.key} {c.label_key} {c.weight}" + ("" if c.human else " pseudo") for c in cases]
+    if not all(c.human for c in cases):
+        parts.append(repr(mixing or Mixing()))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

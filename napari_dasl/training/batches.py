@@ -1,0 +1,77 @@
+"""The batch of one optimiser step: a function of the seed, the step and the cases, whoever makes it and when."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_dasl.training.augment import sample_patch
+from napari_dasl.training.mixing import Mixing
+from napari_dasl.training.patches import draw_place, generator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_dasl.training.plan import TrainingPlan
+    from napari_dasl.training.prepare import Prepared
+
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Images (N, C, z, y, x), labels (N, z, y, x) and weights (N,)."""
+
+
+def draw_cases(
+    cases: Sequence[Prepared], step: int, batch: int, mixing: Mixing, *, human_only: bool
+) -> list[list[Prepared]]:
+    """For each sample of a batch, the cases that it may come from.
+
+    The first samples belong to people's labels and the others to pseudo-labels. Where one of the kinds is missing, or
+    with *human_only*, nothing but the other is there to draw from.
+    """
+    human = [case for case in cases if case.human]
+    pseudo = [case for case in cases if not case.human]
+    if not pseudo or not human:
+        return [list(cases)] * batch
+    own = batch if human_only else mixing.human_samples(step, batch)
+    return [human] * own + [pseudo] * (batch - own)
+
+
+def make_batch(
+    plan: TrainingPlan,
+    cases: Sequence[Prepared],
+    step: int,
+    mixing: Mixing | None = None,
+    *,
+    human_only: bool = False,
+) -> Batch:
+    """The patches of a step: images (N, C, z, y, x), labels (N, z, y, x) and weights (N,); a function of the seed.
+
+    Parameters
+    ----------
+    plan : TrainingPlan
+        Its seed, patch, batch and augmentation.
+    cases : sequence of Prepared
+        Within its kind, a person's label or a pseudo-label, every case has the same chance.
+    step : int
+        From 0.
+    mixing : Mixing, optional
+        How the kinds share the batch; the usual shares where not given.
+    human_only : bool
+        The step lies in the tail that learns from people's labels alone.
+    """
+    images, labels, weights = [], [], []
+    sources = draw_cases(cases, step, plan.batch, mixing or Mixing(), human_only=human_only)
+    for sample, source in enumerate(sources):
+        rng = generator(plan.seed, step, sample)
+        place = draw_place(source, plan.patch, plan.foreground, rng)
+        case = source[place.case]
+        image, label = sample_patch(case, place.start, plan.patch, plan.spacing, plan.augmentation, rng)
+        images.append(image)
+        labels.append(label)
+        weights.append(case.weight)
+    return (
+        torch.from_numpy(np.stack(images)),
+        torch.from_numpy(np.stack(labels)),
+        torch.tensor(weights, dtype=torch.float32),
+    )
