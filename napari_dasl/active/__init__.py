@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from napari_dasl.active import aggregations
+from napari_dasl.active.agreement import mean_dice, pairwise_dice
 from napari_dasl.active.candidates import Candidate, Ranked
 from napari_dasl.active.diagnosis import Diagnosis, diagnose
+from napari_dasl.active.neighbours import nearest
+from napari_dasl.active.passes import Passes
 from napari_dasl.active.ranking import cold_start, find_strategy, rank
 from napari_dasl.active.regions import RegionKind, region_mask, regional_uncertainty
 from napari_dasl.active.similarity import mean_similarity, mean_similarity_to, similarity_weighted
@@ -14,16 +18,21 @@ __all__ = [
     "STRATEGIES",
     "Candidate",
     "Diagnosis",
+    "Passes",
     "Ranked",
     "RegionKind",
+    "aggregations",
     "cold_start",
     "diagnose",
     "entropy_map",
     "find_strategy",
     "least_confident",
     "least_confident_map",
+    "mean_dice",
     "mean_similarity",
     "mean_similarity_to",
+    "nearest",
+    "pairwise_dice",
     "rank",
     "region_mask",
     "regional_uncertainty",
