@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari_dasl.errors import ProjectError
 from napari_dasl.training.cases import CaseData
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -68,3 +69,45 @@ def labelled_data(project: Project, revisions: Mapping[str, int]) -> list[CaseDa
             f"Case {missing[0]} of this round is no longer in the project.", "Start a new round instead of resuming it."
         )
     return [case_data(project, cases[name], revisions[name]) for name in sorted(revisions)]
+
+
+def pseudo_data(project: Project, model: str, weights: Mapping[str, float]) -> list[CaseData]:
+    """Return cases with the stored prediction of *model* as their label, each with its weight, in the order of their ids.
+
+    Parameters
+    ----------
+    project : Project
+        Read only when the arrays are asked for.
+    model : str
+        A model id.
+    weights : mapping
+        Case to weight.
+    """
+    cases = {case.id: case for case in project.cases()}
+
+    def label(name: str) -> Callable[[], NDArray[np.uint8] | NDArray[np.uint16]]:
+        def read() -> NDArray[np.uint8] | NDArray[np.uint16]:
+            stored = project.prediction(name, model)
+            if stored is None:
+                raise ProjectError(
+                    f"The prediction of case {name} by model {model}, a pseudo-label of this round, is gone.",
+                    "Start a new round instead of resuming it.",
+                )
+            return stored.label()
+
+        return read
+
+    missing = sorted(set(weights) - set(cases))
+    if missing:
+        raise ProjectError(
+            f"Case {missing[0]} of this round is no longer in the project.", "Start a new round instead of resuming it."
+        )
+    return [
+        replace(
+            case_data(project, cases[name], weight=weights[name]),
+            label=label(name),
+            label_key=f"pseudo/{model}/{name}",
+            human=False,
+        )
+        for name in sorted(weights)
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 from napari_dasl.errors import ProjectError
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from napari_dasl.project import Model, Project
 
 WEIGHTS, PLAN = "weights.safetensors", "plan.toml"
+STUDENT = "student.safetensors"
+"""The last weights of training, beside their average: another view of the same run, kept where it is used."""
 
 
 def find_model(project: Project, model: str | None = None) -> Model:
@@ -35,12 +38,14 @@ def find_model(project: Project, model: str | None = None) -> Model:
 
 
 def keep(folder: Path, weights: Path, plan: TrainingPlan, device: str) -> None:
-    """Put *weights* and *plan* into the model folder, with the precision that predicts fastest here written down.
+    """Put *weights* (and the student beside them) and *plan* into the model folder, with the fastest precision here.
 
     The precision is fixed once, so that a model predicts the same today and after a rollback.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / WEIGHTS).write_bytes(weights.read_bytes())
+    for path in (weights, weights.with_name(STUDENT)):
+        if path.exists():
+            shutil.copyfile(path, folder / (WEIGHTS if path == weights else STUDENT))
     if plan.precision == "auto":
         place = devices.choose(device)
         chosen = devices.choose_precision(plan, load_network(weights, plan, place), place)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from napari_dasl.errors import ProjectError
 from napari_dasl.events import Log, silent
 from napari_dasl.rounds.gather import current_revisions, labelled_data
+from napari_dasl.rounds.phases import FEWEST_FOR_GUARD
 from napari_dasl.training import device as devices
 from napari_dasl.training.fingerprint import measure
 from napari_dasl.training.plan import TrainingPlan, derive
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from napari_dasl.rounds.plan import RoundPlan
 
 PLAN_FILE = "plan.toml"
-FEWEST_FOR_GUARD = 6
-"""Below so many labelled scans every one is worth more in training than as a judge."""
 
 
 def choose_guard_if_missing(project: Project, report: Report = silent) -> None:

@@ -1,0 +1,131 @@
+"""The guard set decides: old and new model on the same cases, case by case, and which of them stays active."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_dasl.events import Log, Phase
+from napari_dasl.rounds.comparing import compare
+from napari_dasl.rounds.models import predictor
+from napari_dasl.rounds.plan import GuardResult
+from napari_dasl.volumes.atomic import write_bytes_atomic
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from napari_dasl.rounds.stage import Stage
+
+LARGEST_LOSS = 0.15
+"""A guard case that loses more than so much Dice stops a round that gains nothing on the whole."""
+
+BEFORE_FILE = "before.json"
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    """Return the mean of what is known, or None."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def differences(new: Mapping[str, float | None], before: Mapping[str, float | None]) -> dict[str, float]:
+    """Return the paired difference, new minus before, of every case that both models were compared on.
+
+    A case without the structure has no Dice where nothing was found. Beside a model that found something there, it
+    counts as 1: a new false alarm is a loss.
+    """
+    paired = {}
+    for case in new.keys() & before.keys():
+        one, other = new[case], before[case]
+        if one is None and other is None:
+            continue
+        paired[case] = (1.0 if one is None else one) - (1.0 if other is None else other)
+    return dict(sorted(paired.items()))
+
+
+def summarise(
+    new: Mapping[str, float | None], before: Mapping[str, float | None], per_class: Mapping[str, float | None], seed: int
+) -> GuardResult:
+    """Return both models' Dice with the bootstrap interval of the mean difference and the case that lost most."""
+    from napari_dasl.metrics.statistics import bootstrap_interval
+
+    paired = differences(new, before)
+    worst = min(paired.items(), key=lambda item: item[1]) if paired else None
+    interval = bootstrap_interval(list(paired.values()), seed=seed) if len(paired) > 1 else None
+    return GuardResult(
+        dice=mean(list(new.values())),
+        per_class=dict(per_class),
+        before=mean(list(before.values())),
+        cases=dict(new),
+        before_cases=dict(before),
+        interval=interval,
+        worst=worst,
+    )
+
+
+def why_not(guard: GuardResult, tolerance: float) -> str:
+    """Say why the new model does not take over; "" where it does.
+
+    It takes over unless its guard Dice fell by more than *tolerance*, as the mean of the paired differences, or fell at
+    all while a single case lost more than :data:`LARGEST_LOSS`.
+    """
+    paired = differences(guard.cases, guard.before_cases)
+    if paired:
+        change = float(np.mean(list(paired.values())))
+    elif guard.dice is not None and guard.before is not None:
+        change = guard.dice - guard.before
+    else:
+        return ""
+    if change < -tolerance:
+        # A model stored before per-case figures were kept has no pairs, and then the means decide.
+        before, now = guard.before, guard.dice
+        seen = f" from {before:.3f} to {now:.3f}" if before is not None and now is not None else ""
+        return f"Guard Dice fell{seen}, by more than the tolerance of {tolerance:g}."
+    if change < 0 and guard.worst is not None and guard.worst[1] < -LARGEST_LOSS:
+        case, lost = guard.worst
+        return f"Guard case {case} lost {-lost:.2f} Dice, and the guard set gained nothing on the whole."
+    return ""
+
+
+def before_cases(stage: Stage) -> dict[str, float | None]:
+    """Return the active model's Dice on every guard case of this round; {} where there is no model or no guard set.
+
+    It is measured anew, once, where the guard set is not the one that the model was judged on.
+    """
+    if stage.parent is None or not stage.guard:
+        return {}
+    known = stage.parent.guard.get("cases") or {}
+    same = stage.parent.config.get("guard_set") == stage.round.plan["guard_set"]
+    if same and set(known) == {case.id for case in stage.guard}:
+        return dict(known)
+    path = stage.round.folder / BEFORE_FILE
+    if path.exists():
+        stored: dict[str, float | None] = json.loads(path.read_text(encoding="utf-8"))
+        return stored
+    stage.report(Phase(name="guard", text="The guard set has changed: the active model is judged on it anew."))
+    rows = compare(
+        predictor(stage.parent.folder, stage.device),
+        stage.guard,
+        stage.project.config.classes,
+        report=stage.report,
+        cancelled=stage.cancelled,
+    )
+    found = {row.case: row.dice for row in rows}
+    write_bytes_atomic(path, json.dumps(found, indent=1).encode())
+    return found
+
+
+def judge(stage: Stage, folder: Path) -> GuardResult:
+    """Compare the new model in *folder* with the active one, over the same guard cases and label revisions."""
+    if not stage.guard:
+        stage.report(Log(level="warning", text="There is no guard set yet: the new model cannot be checked."))
+        return GuardResult(dice=None)
+    before = before_cases(stage)
+    stage.report(Phase(name="guard", text=f"Comparing on the {len(stage.guard)} scans of the guard set."))
+    classes = stage.project.config.classes
+    rows = compare(predictor(folder, stage.device), stage.guard, classes, report=stage.report, cancelled=stage.cancelled)
+    per_class = {label: mean([row.classes[k].dice for row in rows]) for k, label in enumerate(classes)}
+    return summarise({row.case: row.dice for row in rows}, before, per_class, stage.plan.seed)
