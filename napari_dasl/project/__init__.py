@@ -8,15 +8,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari_dasl.project.config import EngineConfig, ProjectConfig, RankingConfig, TrainingConfig
+from napari_dasl.project.config import (
+    EngineConfig,
+    ProjectConfig,
+    RankingConfig,
+    SelfpacedConfig,
+    TrainingConfig,
+)
 from napari_dasl.project.records import (
     AddResult,
     Case,
     CaseState,
     Draft,
+    Effort,
     ImportResult,
     LoggedEvent,
     Model,
+    PseudoLabel,
+    PseudoReview,
     Revision,
     Round,
     Score,
@@ -31,16 +40,20 @@ __all__ = [
     "Case",
     "CaseState",
     "Draft",
+    "Effort",
     "EngineConfig",
     "ImportResult",
     "LoggedEvent",
     "Model",
     "Project",
     "ProjectConfig",
+    "PseudoLabel",
+    "PseudoReview",
     "RankingConfig",
     "Revision",
     "Round",
     "Score",
+    "SelfpacedConfig",
     "Series",
     "TrainingConfig",
 ]

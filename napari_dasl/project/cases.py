@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from napari_dasl.errors import ProjectError
-from napari_dasl.project import drafts, store
+from napari_dasl.project import drafts, standing, store
 from napari_dasl.project.records import Case, CaseState, Series
 
 if TYPE_CHECKING:
@@ -55,9 +55,14 @@ def every(database: store.Store, folder: Path, only: str | None = None) -> list[
         .group_by(store.revisions.c.case_id)
         .subquery()
     )
+    counting = standing.counting()
     query = (
-        sa.select(store.cases, kinds.c.human)
-        .select_from(store.cases.outerjoin(kinds, kinds.c.case_id == store.cases.c.id))
+        sa.select(store.cases, kinds.c.human, counting.c.case_id.label("pseudo"))
+        .select_from(
+            store.cases.outerjoin(kinds, kinds.c.case_id == store.cases.c.id).outerjoin(
+                counting, counting.c.case_id == store.cases.c.id
+            )
+        )
         .order_by(store.cases.c.position)
     )
     if only is not None:
@@ -127,7 +132,7 @@ def _case(row: Any, folder: Path, waiting: Collection[str]) -> Case:
     labelled = bool(row.human)
     flags = {
         "labelled": labelled,
-        "pseudo": row.human == 0,
+        "pseudo": row.pseudo is not None and not labelled,
         "skipped": row.skipped is not None,
         "guard": bool(row.guard),
     }

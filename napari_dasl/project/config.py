@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import tomlkit
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from tomlkit.exceptions import TOMLKitError
 
 from napari_dasl.errors import ProjectError
+from napari_dasl.project import presets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -28,7 +29,7 @@ CHANNEL_DEFAULT = ("image",)
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class RankingConfig(_Part):
@@ -43,6 +44,11 @@ class RankingConfig(_Part):
     )
     signature: int = Field(default=32, ge=1, le=256, description="Cells per side of the signature's grid.")
     query: int = Field(default=20, ge=1, description="Scans proposed per round.")
+    samples: int = Field(
+        default=6, ge=2, description="Predictions with dropout per scan, where the strategy compares several."
+    )
+    power: float = Field(default=8.0, gt=0, description="First exponent of power sampling; larger is greedier.")
+    explore: float = Field(default=0.0, ge=0, le=1, description="Share of the proposed scans that is drawn by lot.")
 
 
 class TrainingConfig(_Part):
@@ -51,9 +57,68 @@ class TrainingConfig(_Part):
     device: str = Field(default="auto", min_length=1, description="auto, cpu, cuda or cuda:1.")
     steps: int | None = Field(default=None, ge=1, description="Optimiser steps per round.")
     minutes: float | None = Field(default=None, gt=0, description="Minutes of training per round.")
+    start: Literal["scratch", "active"] = Field(
+        default="scratch", description="Where a round's weights start: scratch, or active for the active model's."
+    )
     tolerance: float = Field(
         default=0.01, ge=0, le=1, description="Guard Dice a new model may lose and still take over."
     )
+
+
+class SelfpacedConfig(_Part):
+    """How the network learns from its own labels of scans that nobody labelled."""
+
+    enabled: bool = Field(default=True, description="Learn from pseudo-labels; false: from human labels only.")
+    phases: tuple[Literal["spl", "al"], ...] = Field(
+        default=("spl", "al", "spl"),
+        min_length=1,
+        description="Order of the rounds, over and over: spl learns from pseudo-labels, al asks for labels.",
+    )
+    regularizer: Literal["linear", "hard", "logarithmic", "mixture", "rescaled"] = Field(
+        default="rescaled", description="How the weight falls with the loss: linear is Eq. 8."
+    )
+    pace: Literal["quantile", "paper"] = Field(
+        default="quantile", description="Where the pace λ comes from: a quantile of the losses, or paper (Eq. 9)."
+    )
+    quantile: float = Field(default=0.2, gt=0, le=1, description="Share of the scans that the first phase takes.")
+    growth: float = Field(default=0.2, ge=0, le=1, description="Growth of that share per phase, times the guard Dice.")
+    ceiling: float = Field(default=0.8, gt=0, le=1, description="Largest share that a phase takes.")
+    pace0: float = Field(default=0.005, gt=0, description="λ of the first phase, where pace is paper.")
+    alpha: float = Field(default=0.002, ge=0, description="Growth of λ per phase, times the guard Dice (Eq. 9).")
+    stop: int = Field(default=10, ge=1, description="Phases after which the pace grows no more (τ of Eq. 9).")
+    c: float = Field(default=1.0, gt=0, description="Factor C of the loss (Eq. 8).")
+    view: Literal["own", "previous", "teacher"] = Field(
+        default="own",
+        description="What a prediction's loss is measured against: own label, previous model, or averaged teacher.",
+    )
+    least_dice: float = Field(default=0.5, ge=0, le=1, description="Guard Dice below which no pseudo-labels are taken.")
+    human_share: float = Field(default=0.5, ge=0, le=1, description="Least share of human labels in each batch.")
+    human_tail: float = Field(
+        default=0.15, ge=0, le=1, description="Last share of a round's steps that learns from human labels only."
+    )
+    audits: int = Field(default=2, ge=0, description="Pseudo-labels per round that are offered for a blind check.")
+
+    @field_validator("phases")
+    @classmethod
+    def _ask_sometimes(cls, phases: tuple[str, ...]) -> tuple[str, ...]:
+        if "al" not in phases:
+            raise ValueError('a list with at least one "al"')
+        return phases
+
+    @field_validator("ceiling")
+    @classmethod
+    def _above_the_start(cls, ceiling: float, info: ValidationInfo) -> float:
+        if ceiling < info.data.get("quantile", 0):
+            raise ValueError("at least as large as quantile")
+        return ceiling
+
+    @field_validator("pace0")
+    @classmethod
+    def _inside_the_logarithm(cls, pace0: float, info: ValidationInfo) -> float:
+        # The logarithmic weights have ζ = 1 − λ; λ from a quantile is kept below 1 where it is made.
+        if pace0 >= 1 and (info.data.get("regularizer"), info.data.get("pace")) == ("logarithmic", "paper"):
+            raise ValueError("below 1 with the logarithmic regularizer")
+        return pace0
 
 
 class EngineConfig(_Part):
@@ -74,7 +139,11 @@ class ProjectConfig(_Part):
         default=CHANNEL_DEFAULT, min_length=1, description="Series that every case has; labels are drawn on the first."
     )
     network: str = Field(default="unet", min_length=1, description="Network to train; see `napari-dasl round --help`.")
-    preset: str = Field(default="default", min_length=1, description="Settings of training that fit a kind of task.")
+    preset: str = Field(
+        default="default",
+        min_length=1,
+        description="Gives the keys that this file lacks; see `napari-dasl init --help`.",
+    )
     seed: int = Field(default=0, ge=0, description="Every random choice of the project follows from it.")
     guard: float = Field(
         default=0.15, ge=0, lt=1, description="Share of the labelled scans (at least 2) held back to judge models."
@@ -85,7 +154,30 @@ class ProjectConfig(_Part):
     )
     ranking: RankingConfig = RankingConfig()
     training: TrainingConfig = TrainingConfig()
+    selfpaced: SelfpacedConfig = SelfpacedConfig()
     engine: EngineConfig = EngineConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_preset(cls, values: Any) -> Any:
+        """Lay what is given over what the preset gives; a preset that is unknown is refused as a value."""
+        if not isinstance(values, dict) or values.get("preset", "default") not in presets.names():
+            return values
+        whole = dict(values)
+        for table, keys in presets.load(values.get("preset", "default")).items():
+            given = whole.get(table, {})
+            if isinstance(given, BaseModel):
+                given = given.model_dump(exclude_unset=True)
+            if isinstance(given, dict):
+                whole[table] = {**keys, **given}
+        return whole
+
+    @field_validator("preset")
+    @classmethod
+    def _known_preset(cls, name: str) -> str:
+        if name not in presets.names():
+            raise ValueError(f"one of {', '.join(presets.names())}")
+        return name
 
     @field_validator("classes", "channels")
     @classmethod
@@ -243,13 +335,21 @@ def _model_at(parents: list[str]) -> type[BaseModel] | None:
 
 
 def _choices(location: list[str]) -> tuple[str, ...]:
-    model = _model_at(location[:-1])
-    info = model.model_fields.get(location[-1]) if model else None
-    return tuple(str(choice) for choice in get_args(info.annotation)) if info and _is_literal(info.annotation) else ()
+    """Give the values that a key allows, where they can be listed; for an entry of a list, those of the entries."""
+    if location == ["preset"]:
+        return presets.names()
+    entry = location[-1].isdecimal() and len(location) > 1
+    *parents, key = location[:-1] if entry else location
+    model = _model_at(parents)
+    info = model.model_fields.get(key) if model else None
+    annotation = info.annotation if info else None
+    if entry and get_origin(annotation) is tuple:
+        annotation = get_args(annotation)[0]
+    return tuple(str(choice) for choice in get_args(annotation)) if _is_literal(annotation) else ()
 
 
 def _is_literal(annotation: Any) -> bool:
-    return getattr(annotation, "__origin__", None) is Literal
+    return get_origin(annotation) is Literal
 
 
 def _meaning(location: list[str]) -> str:

@@ -17,8 +17,8 @@ from napari_dasl.errors import DaslError, GridMismatch, ProjectError, VolumeErro
 from napari_dasl.events import never, silent
 from napari_dasl.project import adding, cases, drafts, importing, labels, scans, store
 from napari_dasl.project import config as configuration
-from napari_dasl.project.learning import Learning
 from napari_dasl.project.records import CaseState
+from napari_dasl.project.reviewing import Reviewing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -45,7 +45,7 @@ _T = TypeVar("_T")
 SMALLEST_GUARD = 2
 
 
-class Project(Learning):
+class Project(Reviewing):
     """One open project folder; made by `create` or `open`, let go by `close` or at the end of a ``with`` block.
 
     ``folder`` is its absolute path and ``config`` is what ``project.toml`` says.
@@ -153,10 +153,6 @@ class Project(Learning):
     def cases(self) -> list[Case]:
         """All cases, in the order they were added."""
         return cases.every(self._store, self.folder)
-
-    def case(self, case_id: str) -> Case:
-        """One case; ProjectError for an unknown id."""
-        return cases.one(self._store, self.folder, case_id)
 
     def pool(self) -> list[Case]:
         """Cases that may be labelled next: readable, no human label, not skipped, not guard."""
@@ -292,7 +288,7 @@ class Project(Learning):
         GridMismatch
             It does not lie on the grid of the scan.
         LabelError
-            It holds a value that is no class, or is a pseudo-label for a case that has a human label.
+            It holds a value that is no class.
         StorageError
             It could not be stored. Nothing has changed.
         """

@@ -26,18 +26,21 @@ from napari_dasl.project import store
 from napari_dasl.project.records import LABEL_SOURCES, LabelSource, Revision
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from napari_dasl.project.records import Case
 
+    Also = Callable[[sa.Connection, Revision], None]
+
 FOLDER = "labels"
 _SUFFIX = ".nii.gz"
 _NUMBERED = re.compile(r"(\d{4,})\.nii\.gz")
 _TEMPORARY = ".new-"
 _ABANDONED_SECONDS = 24 * 3600
+_RECORDED = tuple(source for source in LABEL_SOURCES if source != "pseudo")  # pseudo-labels are kept apart
 
 
 @dataclass(frozen=True)
@@ -103,14 +106,20 @@ def history(database: store.Store, folder: Path, case_id: str) -> list[Revision]
 
 
 def record(
-    database: store.Store, folder: Path, case: Case, mask: NDArray[np.uint8] | NDArray[np.uint16], origin: Origin
+    database: store.Store,
+    folder: Path,
+    case: Case,
+    mask: NDArray[np.uint8] | NDArray[np.uint16],
+    origin: Origin,
+    also: Also | None = None,
 ) -> Revision:
     """Add *mask* (already `checked`) as the newest revision of *case*.
 
+    *also* runs in the transaction that adds the row, before the file has its name: what it writes is there with the
+    revision or not at all, and what it refuses refuses the revision.
+
     Raises
     ------
-    LabelError
-        A pseudo-label for a case that a human labelled.
     ProjectError
         The origin is not one that a revision can have.
     StorageError
@@ -119,12 +128,11 @@ def record(
     from napari_dasl.volumes import write_mask
 
     _check_origin(origin)
-    _refuse_pseudo_over_human(origin, history(database, folder, case.id))
     with _temporary(folder, case.id) as temporary:
         write_mask(temporary, mask, case.geometry)
         before = history(database, folder, case.id)
         changed = _voxels_changed(before[-1], case, mask) if before else None
-        return _publish(database, folder, case.id, temporary, origin, changed)
+        return _publish(database, folder, case.id, temporary, origin, changed, also)
 
 
 def restore(database: store.Store, folder: Path, case: Case, number: int, author: str, image_sha256: str) -> Revision:
@@ -188,20 +196,12 @@ def load(revision: Revision, case: Case) -> NDArray[np.uint8] | NDArray[np.uint1
 
 
 def _check_origin(origin: Origin) -> None:
-    if origin.source not in LABEL_SOURCES:
-        raise ProjectError(f"A label cannot come from {origin.source!r}.", f"Allowed: {', '.join(LABEL_SOURCES)}.")
+    if origin.source not in _RECORDED:
+        raise ProjectError(f"A label cannot come from {origin.source!r}.", f"Allowed: {', '.join(_RECORDED)}.")
     if not origin.author.strip():
         raise ProjectError("A label needs an author.", "Give a name.")
     if not 0 <= origin.seconds < float("inf"):
         raise ProjectError(f"A label cannot have taken {origin.seconds} seconds.", "Give seconds from 0 up.")
-
-
-def _refuse_pseudo_over_human(origin: Origin, before: Sequence[Revision]) -> None:
-    if origin.source == "pseudo" and any(revision.human for revision in before):
-        raise LabelError(
-            f"Case {before[0].case} has a human label, and a pseudo-label never takes its place.",
-            "Use pseudo-labels for unlabelled cases only.",
-        )
 
 
 def _voxels_changed(before: Revision, case: Case, mask: NDArray[Any]) -> int | None:
@@ -233,7 +233,13 @@ def _temporary(folder: Path, case_id: str) -> Iterator[Path]:
 
 
 def _publish(
-    database: store.Store, folder: Path, case_id: str, temporary: Path, origin: Origin, changed: int | None
+    database: store.Store,
+    folder: Path,
+    case_id: str,
+    temporary: Path,
+    origin: Origin,
+    changed: int | None,
+    also: Also | None = None,
 ) -> Revision:
     """Give the complete file its number and write its row, as the only writer of the project."""
     from napari_dasl.volumes.atomic import storage_error
@@ -247,7 +253,6 @@ def _publish(
             connection.execute(sa.select(store.cases.c.id).where(store.cases.c.id == case_id).with_for_update())
             query = sa.select(store.revisions).where(store.revisions.c.case_id == case_id)
             before = [_revision(row, folder) for row in connection.execute(query)]
-            _refuse_pseudo_over_human(origin, before)
             number = 1 + max([0, *(revision.number for revision in before), *_numbers_on_disk(home)])
             path = home / f"{number:04d}{_SUFFIX}"
             revision = Revision(
@@ -264,6 +269,8 @@ def _publish(
                 voxels_changed=changed,
                 path=path,
             )
+            if also is not None:
+                also(connection, revision)
             os.rename(temporary, path)
             _sync_folder(home)
             connection.execute(sa.insert(store.revisions).values(_row(revision)))

@@ -83,6 +83,7 @@ def save_scores(database: store.Store, model_id: str, scores: Sequence[Score]) -
             "difficulty": _number(score.difficulty),
             "parts": store.encode(score.parts),
             "words": score.words,
+            "similar_cases": store.encode(score.similar),
         }
         for score in scores
     ]
@@ -112,6 +113,7 @@ def scores(database: store.Store, model_id: str) -> list[Score]:
             difficulty=row.difficulty,
             parts=json.loads(row.parts),
             words=row.words,
+            similar=tuple((case, cosine, labelled) for case, cosine, labelled in json.loads(row.similar_cases or "[]")),
         )
         for row in rows
     ]

@@ -166,6 +166,11 @@ def find(folder: Path, case_id: str, model_id: str) -> Prediction | None:
         raise _damaged(home, error) from error
 
 
+def lost(folder: Path, case_id: str, model_id: str) -> StorageError:
+    """Say that a prediction which the project relies on is gone."""
+    return _damaged(folder / FOLDER / model_id / case_id, FileNotFoundError("it is missing"))
+
+
 def predicted(folder: Path, model_id: str) -> frozenset[str]:
     """Ids of the cases that *model_id* predicted."""
     try:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 LabelSource = Literal["human", "imported", "pseudo", "corrected", "restored"]
 RoundState = Literal["running", "done", "cancelled", "failed"]
+PseudoVerdict = Literal["", "accepted", "rejected"]
+ReviewVerdict = Literal["accepted", "rejected", "allowed", "audited"]
 
 LABEL_SOURCES: tuple[LabelSource, ...] = get_args(LabelSource)
 ROUND_STATES: tuple[RoundState, ...] = get_args(RoundState)
@@ -30,8 +32,8 @@ class CaseState(StrEnum):
     """What a case is waiting for.
 
     A case has one state. The first of these that holds is it: its scan cannot be read; an edit is open (a draft
-    exists); it is labelled and held back to judge models (guard); a human labelled it; it has a pseudo-label only;
-    the annotator skipped it; nobody labelled it.
+    exists); it is labelled and held back to judge models (guard); a human labelled it; it has a pseudo-label that
+    counts; the annotator skipped it; nobody labelled it.
     """
 
     UNLABELLED = "unlabelled"
@@ -90,7 +92,8 @@ class Case:
     labelled : bool
         Whether a human label exists, whatever the state says (a draft may lie over it).
     pseudo : bool
-        Whether a pseudo-label exists.
+        Whether the network learns from its own label of this case: it has a weight above 0 in the newest round that
+        has pseudo-labels, was not rejected, and no human labelled the case.
     skipped : bool
         Whether the annotator skipped the case.
     """
@@ -133,7 +136,8 @@ class Revision:
     author : str
         Who drew, imported or restored it.
     source : LabelSource
-        Where it comes from; ``pseudo`` is the only one that is not a human label.
+        Where it comes from; ``pseudo`` is the only one that is not a human label. It is read from old projects and
+        never written: pseudo-labels are kept apart from labels (`PseudoLabel`).
     model, round : str or None, int or None
         The model and round whose prediction it grew from.
     seconds : float
@@ -222,6 +226,8 @@ class Score:
         Every number that went into the score.
     words : str
         The reason in one sentence.
+    similar : tuple of (str, float, bool)
+        The most similar cases: case, cosine of the signatures, and whether that case is labelled.
     """
 
     case: str
@@ -233,6 +239,129 @@ class Score:
     difficulty: float | None = None
     parts: dict[str, float] = field(default_factory=dict)
     words: str = ""
+    similar: tuple[tuple[str, float, bool], ...] = ()
+
+
+@dataclass(frozen=True)
+class PseudoLabel:
+    """A prediction that a self-paced phase may learn from, and how much it counts.
+
+    Attributes
+    ----------
+    case : str
+        Case id.
+    round : int
+        The round that weighed it.
+    model : str
+        The model whose stored prediction of the case is the mask.
+    weight : float
+        In [0, 1]; multiplies the case's loss in training. 0 for a candidate that was not taken.
+    loss : float
+        What the weight was made from.
+    pace : float
+        λ, in units of the loss.
+    created : datetime
+        UTC.
+    verdict : {"", "accepted", "rejected"}
+        What the annotator last said about the case's pseudo-labels.
+    """
+
+    case: str
+    round: int
+    model: str
+    weight: float
+    loss: float
+    pace: float
+    created: datetime
+    verdict: PseudoVerdict = ""
+
+
+@dataclass(frozen=True)
+class PseudoReview:
+    """What an annotator said about a pseudo-label; reviews are added, never changed.
+
+    Attributes
+    ----------
+    case : str
+        Case id.
+    verdict : {"accepted", "rejected", "allowed", "audited"}
+        ``allowed`` takes a rejection back; ``audited`` is a blind check.
+    author : str
+        Who.
+    created : datetime
+        UTC.
+    round, model : int, str
+        Of the pseudo-label.
+    revision : int or None
+        The label that was recorded with it, where there is one.
+    dice : float or None
+        Of a blind check: mean foreground Dice of the pseudo-label against what the annotator drew.
+    """
+
+    case: str
+    verdict: ReviewVerdict
+    author: str
+    created: datetime
+    round: int
+    model: str
+    revision: int | None = None
+    dice: float | None = None
+
+
+@dataclass(frozen=True)
+class Effort:
+    """The work that went into one label; pauses are no work.
+
+    Attributes
+    ----------
+    case : str
+        Case id.
+    revision : int or None
+        The label it ended in; None where none was recorded.
+    author : str
+        Who worked.
+    inspect_seconds, edit_seconds : float
+        Active time spent looking, and drawing.
+    strokes, undos : int
+        Edits made and taken back.
+    voxels_changed : int or None
+        Voxels that differ from the draft that was shown; None where none was shown.
+    draft_model, draft_round : str or None, int or None
+        Whose prediction the draft was.
+    drawn_from_nothing : bool
+        No draft was shown.
+    accepted_unchanged : bool
+        The draft became the label as it was.
+    blind : bool
+        Drafts were hidden on purpose, as for the guard set.
+    audit : bool
+        A blind check of a pseudo-label.
+    opened, first_edit, saved : datetime, datetime or None, datetime
+        UTC.
+    """
+
+    case: str
+    revision: int | None
+    author: str
+    inspect_seconds: float
+    edit_seconds: float
+    strokes: int
+    undos: int
+    voxels_changed: int | None
+    draft_model: str | None
+    draft_round: int | None
+    drawn_from_nothing: bool
+    accepted_unchanged: bool
+    blind: bool
+    audit: bool
+    opened: datetime
+    first_edit: datetime | None
+    saved: datetime
+
+    @property
+    def seconds(self) -> float:
+        """Active time, looking and drawing."""
+        return self.inspect_seconds + self.edit_seconds
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry
 
 FILE_NAME = "project.sqlite"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_SECONDS = 15.0
 
 metadata = sa.MetaData()
@@ -85,6 +85,56 @@ scores = sa.Table(
     sa.Column("difficulty", sa.Float),
     sa.Column("parts", sa.Text, nullable=False),
     sa.Column("words", sa.Text, nullable=False),
+    sa.Column("similar_cases", sa.Text),  # of version 2; NULL where version 1 wrote the row. SIMILAR is a word of SQL
+)
+
+pseudo_labels = sa.Table(
+    "pseudo_labels",
+    metadata,
+    sa.Column("round", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("case_id", sa.ForeignKey("cases.id"), primary_key=True),
+    sa.Column("model", sa.String, nullable=False),
+    sa.Column("weight", sa.Float, nullable=False),
+    sa.Column("loss", sa.Float, nullable=False),
+    sa.Column("pace", sa.Float, nullable=False),
+    sa.Column("created", sa.String, nullable=False),
+)
+
+pseudo_reviews = sa.Table(
+    "pseudo_reviews",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("case_id", sa.ForeignKey("cases.id"), nullable=False, index=True),
+    sa.Column("verdict", sa.String, nullable=False),
+    sa.Column("author", sa.String, nullable=False),
+    sa.Column("created", sa.String, nullable=False),
+    sa.Column("round", sa.Integer, nullable=False),
+    sa.Column("model", sa.String, nullable=False),
+    sa.Column("revision", sa.Integer),
+    sa.Column("dice", sa.Float),
+)
+
+efforts = sa.Table(
+    "efforts",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("case_id", sa.ForeignKey("cases.id"), nullable=False, index=True),
+    sa.Column("revision", sa.Integer),
+    sa.Column("author", sa.String, nullable=False),
+    sa.Column("inspect_seconds", sa.Float, nullable=False),
+    sa.Column("edit_seconds", sa.Float, nullable=False),
+    sa.Column("strokes", sa.Integer, nullable=False),
+    sa.Column("undos", sa.Integer, nullable=False),
+    sa.Column("voxels_changed", sa.Integer),
+    sa.Column("draft_model", sa.String),
+    sa.Column("draft_round", sa.Integer),
+    sa.Column("drawn_from_nothing", sa.Boolean, nullable=False),
+    sa.Column("accepted_unchanged", sa.Boolean, nullable=False),
+    sa.Column("blind", sa.Boolean, nullable=False),
+    sa.Column("audit", sa.Boolean, nullable=False),
+    sa.Column("opened", sa.String, nullable=False),
+    sa.Column("first_edit", sa.String),
+    sa.Column("saved", sa.String, nullable=False),
 )
 
 rounds = sa.Table(
@@ -140,9 +190,12 @@ class Store:
                 with self.write() as connection:
                     metadata.create_all(connection)
                     if connection.scalar(sa.select(about.c.schema_version)) is None:
-                        _set_version(connection, SCHEMA_VERSION)
+                        connection.execute(sa.insert(about).values(schema_version=SCHEMA_VERSION))
+                        _note_version(connection, SCHEMA_VERSION)
             with self.read() as connection:
-                self._check_version(connection)
+                found = self._checked_version(connection)
+            if found < SCHEMA_VERSION:
+                self._migrate()
         except BaseException:
             self.close()
             raise
@@ -167,7 +220,29 @@ class Store:
         """Let go of the database."""
         self._engine.dispose()
 
-    def _check_version(self, connection: sa.Connection) -> None:
+    @contextmanager
+    def alone(self) -> Iterator[sa.Connection]:
+        """Open a transaction that no other one of this kind can enter, whatever the database."""
+        with self.write() as connection:
+            # SQLite's writer is alone anyway; elsewhere the one row of this table is the token.
+            connection.execute(sa.select(about.c.schema_version).with_for_update())
+            yield connection
+
+    def _migrate(self) -> None:
+        """Bring an older database up to date, in one transaction; what another process did meanwhile stays."""
+        with self.alone() as connection:
+            if self._checked_version(connection) == SCHEMA_VERSION:
+                return
+            # Version 2 only adds. Each step looks first, for databases that cannot take back a CREATE or an ALTER.
+            metadata.create_all(connection)
+            column = scores.c.similar_cases
+            if column.name not in {has["name"] for has in sa.inspect(connection).get_columns(scores.name)}:
+                kind = column.type.compile(dialect=connection.dialect)
+                connection.exec_driver_sql(f"ALTER TABLE {scores.name} ADD COLUMN {column.name} {kind}")
+            connection.execute(sa.update(about).values(schema_version=SCHEMA_VERSION))
+            _note_version(connection, SCHEMA_VERSION)
+
+    def _checked_version(self, connection: sa.Connection) -> int:
         found = _version(connection)
         if found == 0:
             raise ProjectError(f"{self.where} is not the database of a project.", "Restore that file from a backup.")
@@ -176,6 +251,7 @@ class Store:
                 f"{self.where} was written by a newer napari-dasl (schema {found}; this one knows {SCHEMA_VERSION}).",
                 "Update napari-dasl to open it.",
             )
+        return found
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -258,8 +334,8 @@ def _version(connection: sa.Connection) -> int:
     return int(connection.scalar(sa.select(about.c.schema_version)) or 0)
 
 
-def _set_version(connection: sa.Connection, version: int) -> None:
-    connection.execute(sa.insert(about).values(schema_version=version))
+def _note_version(connection: sa.Connection, version: int) -> None:
+    """Write the version into SQLite's header, where it is read without knowing any table."""
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql(f"PRAGMA user_version={version:d}")
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
 from napari_dasl.errors import Cancelled, GridMismatch, ProjectError, VolumeError
-from napari_dasl.project import CaseState, Project, ProjectConfig
+from napari_dasl.project import CaseState, Project, ProjectConfig, PseudoLabel
 from napari_dasl.project.cases import derive_state
 
 AFFINE = np.diag([1.5, 1.5, 3.0, 1.0])  # of the scans of conftest.py
@@ -181,7 +182,9 @@ def test_the_state_is_the_first_that_holds(known, state):
 def test_who_is_in_the_pool_and_who_is_learned_from(project, mask_of):
     label = lambda case, **keys: project.record_label(case, mask_of(project, case), author="A", **keys)  # noqa: E731
     label("p1")
-    label("p2", source="pseudo")
+    project.add_model("m")
+    project.save_prediction("p2", "m", np.full((3, *project.case("p2").shape), 1 / 3), np.zeros(3), {})
+    project.save_pseudo_labels(1, [PseudoLabel("p2", 1, "m", 0.5, 0.1, 0.2, datetime.now(UTC))])
     label("p3", source="imported")
     project.skip("p4", "breathing artefact")
     project.save_draft("p5", mask_of(project, "p5"), meta={})

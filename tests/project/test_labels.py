@@ -91,20 +91,15 @@ def test_a_mask_file_is_taken_if_it_lies_on_the_grid_of_the_scan(project, tmp_pa
     assert len(project.labels("p1")) == 1
 
 
-def test_a_pseudo_label_never_goes_where_a_human_label_lives(project, mask_of):
-    project.record_label("p1", mask_of(project, "p1", 1), author="dasl", source="pseudo", model="m", round=1)
-    assert project.read_label("p1") is None
-    assert project.read_label("p1", 1) is not None
-    assert project.case("p1").pseudo
-    project.record_label("p1", mask_of(project, "p1", 2), author="Anna")
-    with pytest.raises(LabelError, match="pseudo-label never takes its place"):
-        project.record_label("p1", mask_of(project, "p1", 3), author="dasl", source="pseudo")
-    assert np.array_equal(project.read_label("p1"), mask_of(project, "p1", 2))
-    assert files(project) == ["0001.nii.gz", "0002.nii.gz"]
-    assert not project.case("p1").pseudo
-
-
-@pytest.mark.parametrize("keys", [{"author": " "}, {"author": "A", "source": "robot"}, {"author": "A", "seconds": -1}])
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"author": " "},
+        {"author": "A", "source": "robot"},
+        {"author": "A", "source": "pseudo"},
+        {"author": "A", "seconds": -1},
+    ],
+)
 def test_an_impossible_origin_is_refused(project, keys, mask_of):
     with pytest.raises(ProjectError):
         project.record_label("p1", mask_of(project, "p1"), **keys)
