@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from napari_dasl import __version__
-from napari_dasl.cli import desk_verbs, project_verbs, work_verbs
+from napari_dasl.cli import desk_verbs, project_verbs, simulate_verbs, work_verbs
 from napari_dasl.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     _project_verbs(verbs)
     _label_verbs(verbs)
     _work_verbs(verbs)
+    _simulate_verb(verbs)
     _desk_verbs(verbs)
     return parser
 
@@ -216,6 +217,51 @@ def _work_verbs(verbs: Any) -> None:
     )
     evaluate.add_argument("--model", metavar="MODEL", help="another model than the active one")
     evaluate.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
+
+
+def _simulate_verb(verbs: Any) -> None:
+    play = _add(
+        verbs,
+        "simulate",
+        simulate_verbs.simulate,
+        "replay labelling and training with the truth as annotator, and compare strategies",
+        "simulate my-study --truth labels --strategy default random --initial 8 --query 8 --rounds 4 --seeds 5",
+    )
+    play.add_argument("--truth", type=Path, required=True, metavar="DIR", help="masks with the names of the scans")
+    play.add_argument("--test-images", type=Path, metavar="DIR", help="test scans (default: the guard set is the test)")
+    play.add_argument("--test-labels", type=Path, metavar="DIR", help="their masks")
+    play.add_argument(
+        "--test-list", type=Path, metavar="FILE", help="cases of the project that are the test, one a line"
+    )
+    play.add_argument(
+        "--strategy",
+        nargs="+",
+        action="extend",
+        required=True,
+        metavar="NAME",
+        help="what to compare, such as dasl, dasl@beta=0 or random@phases=spl-al-spl@control=steps",
+    )
+    play.add_argument(
+        "--initial", type=_count, required=True, metavar="N", help="cases labelled before the first round"
+    )
+    play.add_argument("--query", type=_count, required=True, metavar="N", help="cases the annotator labels per round")
+    play.add_argument("--rounds", type=_count, required=True, metavar="K", help="how often the annotator is asked")
+    play.add_argument("--seeds", default="1", metavar="S", help="how many repetitions, or which, such as 3,7 (1)")
+    play.add_argument("--phases", type=_names, metavar="P,P", help="one pass, such as spl,al,spl (default: al alone)")
+    play.add_argument("--steps", type=_count, metavar="N", help="optimiser steps of every training (the plan's)")
+    play.add_argument("--batch", type=_count, metavar="N", help="patches per step (the plan's)")
+    play.add_argument("--beta", type=float, metavar="B", help="exponent of the similarity (the project's)")
+    play.add_argument(
+        "--guard", type=int, metavar="N", help="how many initial cases judge models; they count as annotated"
+    )
+    play.add_argument("--from", dest="start", choices=("scratch", "active"), default="scratch", help="initial weights")
+    play.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
+    play.add_argument("--jobs", type=_count, metavar="N", help="runs side by side (default: the free cores)")
+    play.add_argument(
+        "--careless", nargs="+", metavar="KEY=SHARE", help="spoil answers: shifted=0.3 missing=0.1 swapped=0.1 since=1"
+    )
+    play.add_argument("--keep", action="store_true", help="keep the predictions of older models")
+    play.add_argument("--out", type=Path, metavar="DIR", help="write curves.csv and result.json here too")
 
 
 def _desk_verbs(verbs: Any) -> None:
