@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_dasl.errors import GridMismatch, LabelError, ProjectError
-from napari_dasl.project import cases, ledger, predictions, store
+from napari_dasl.project import cases, ledger, locking, predictions, store
 from napari_dasl.project.records import Model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -145,6 +146,10 @@ class Learning:
     def new_round(self, phase: str, plan: Mapping[str, Any]) -> Round:
         """Open the next round, with its folder and ``plan.json``."""
         return ledger.new_round(self._store, self.folder, phase, plan)
+
+    def training_lock(self) -> AbstractContextManager[locking.Holder]:
+        """Hold the project for training in a ``with`` block; ProjectError where another process does, see `locking`."""
+        return locking.held(self._store, self.folder)
 
     def resume_round(self, number: int) -> None:
         """Mark a round as running again."""
