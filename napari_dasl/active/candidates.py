@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -36,6 +36,10 @@ class Candidate:
         Connected uncertain regions that it left out.
     largest_region_ml : float or None
         Volume of the largest region that it drew, in millilitres.
+    scores : mapping of str to float
+        Other numbers that a strategy may go by, such as ``mutual_information``.
+    class_scores : tuple of float
+        One per foreground class, see :func:`~napari_dasl.active.aggregations.per_class`.
     like_unlabelled, like_labelled : float or None
         Percentile (0 to 100) of the scan's mean similarity to the other unlabelled scans, and to the labelled ones,
         among the candidates. Computed by the ranking where signatures allow.
@@ -49,6 +53,8 @@ class Candidate:
     uncertain_regions: int | None = None
     undecided_spots: int | None = None
     largest_region_ml: float | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
+    class_scores: tuple[float, ...] = ()
     like_unlabelled: float | None = None
     like_labelled: float | None = None
 
@@ -64,7 +70,8 @@ class Ranked:
     rank : int
         From 1, the scan to label next.
     score : float or None
-        What the order follows, larger first; None for a scan that no model has seen.
+        What the order follows, larger first; None for a scan that no model has seen. Where a selection draws part of
+        the batch by another rule (``stratum`` or ``explored`` among the parts), it is not the only thing.
     parts : dict of str to float
         The numbers the score is made of.
     words : str

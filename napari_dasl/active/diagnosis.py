@@ -16,7 +16,7 @@ from napari_dasl.active.similarity import similarity_factor
 from napari_dasl.errors import InputError
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
 _FEWEST = 5  # rank correlations of fewer scans say nothing
 _INERT = 0.99
@@ -105,25 +105,11 @@ def spearman(first: ArrayLike, second: ArrayLike) -> float | None:
     -------
     float in [-1, 1] or None
     """
-    a, b = mean_ranks(np.asarray(first, dtype=np.float64)), mean_ranks(np.asarray(second, dtype=np.float64))
+    from scipy.stats import rankdata  # takes half a second to load, and the window starts without it
+
+    a, b = np.asarray(rankdata(first), dtype=np.float64), np.asarray(rankdata(second), dtype=np.float64)
     if a.size < 2:
         return None
     a, b = a - a.mean(), b - b.mean()
     scale = float(np.sqrt((a @ a) * (b @ b)))
     return float(np.clip((a @ b) / scale, -1, 1)) if scale > 0 else None
-
-
-def mean_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ranks from 1 for the smallest; equal values share the mean of their ranks.
-
-    Parameters
-    ----------
-    values : array, (n,)
-
-    Returns
-    -------
-    array, float64, (n,)
-    """
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return np.asarray((last - (counts - 1) / 2)[inverse], dtype=np.float64)

@@ -49,7 +49,7 @@ def mean_similarity(signatures: Signatures) -> NDArray[np.float64]:
     if count == 1:
         return np.ones(1)
     parts = []
-    for block in _blocks(signatures):
+    for block in blocks(signatures):
         norms = _norms(block)
         # A zero signature is like nothing but itself, and that 1 is what the formula takes away.
         cosines = np.divide(block @ total, norms, out=np.ones(len(block)), where=norms > 0)
@@ -81,7 +81,7 @@ def mean_similarity_to(signatures: Signatures, others: Signatures) -> NDArray[np
     if count == 0:
         raise InputError("There is no signature to compare with.", "Give at least one.")
     parts = []
-    for block in _blocks(signatures):
+    for block in blocks(signatures):
         if block.shape[1] != total.size:
             raise _length_error(block.shape[1], total.size)
         norms = _norms(block)
@@ -169,7 +169,7 @@ def _sum_of_directions(signatures: Signatures) -> tuple[NDArray[np.float64], int
     """First pass: the sum (F,) of all unit vectors, and how many signatures there are."""
     total: NDArray[np.float64] = np.zeros(0)
     count = 0
-    for block in _blocks(signatures):
+    for block in blocks(signatures):
         if count == 0:
             total = np.zeros(block.shape[1])
         norms = _norms(block)
@@ -192,8 +192,14 @@ def _norms(block: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.sqrt(squares))
 
 
-def _blocks(signatures: Signatures) -> Iterator[NDArray[np.float64]]:
-    """The signatures as float64 arrays (rows, F) of a bounded size; each block is a copy."""
+def blocks(signatures: Signatures) -> Iterator[NDArray[np.float64]]:
+    """The signatures as float64 arrays (rows, F) of a bounded size; each block is a copy.
+
+    Raises
+    ------
+    InputError
+        When they differ in length.
+    """
     if isinstance(signatures, np.ndarray):
         if signatures.ndim != 2:
             raise InputError(

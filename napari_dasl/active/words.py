@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 NOT_SEEN = "No model has looked at this scan yet."
 COLD_START = "No model is trained yet; drawn at random, so that the first scans are a fair sample."
+BY_FINDING = "Drawn at random among the scans in which the network found something, large findings more often."
+EXPLORED = "Drawn at random, so that the labelled scans stay a fair sample."
 AT_RANDOM = "Drawn at random, whatever the network thinks of it."
 
 _HIGH, _LOW = 90.0, 10.0  # percentiles worth a word

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,11 +12,19 @@ import pytest
 from napari_dasl.active import STRATEGIES, Candidate, cold_start, find_strategy, rank, similarity_weighted
 from napari_dasl.errors import InputError
 
+SCORES = ("mutual_information", "pairwise_dice", "entropy_lesion", "foreground_ml")
+
 
 def pool(count: int = 12, seed: int = 0) -> list[Candidate]:
     rng = np.random.default_rng(seed)
     return [
-        Candidate(f"case{index:02d}", uncertainty=float(rng.random() / 2), signature=rng.random(8))
+        Candidate(
+            f"case{index:02d}",
+            uncertainty=float(rng.random() / 2),
+            signature=rng.random(8),
+            scores={name: float(rng.random()) for name in SCORES},
+            class_scores=(float(rng.random()), float(rng.random())),
+        )
         for index in range(count)
     ]
 
@@ -29,8 +38,9 @@ def test_every_strategy_gives_each_case_one_rank_score_and_sentence(strategy):
     ranked = rank(pool(), strategy)
     assert sorted(cases(ranked)) == [f"case{index:02d}" for index in range(12)]
     assert [item.rank for item in ranked] == list(range(1, 13))
-    scores = [item.score for item in ranked]
-    assert scores == sorted(scores, reverse=True)
+    if strategy != "clasp-pe":  # draws its batch class by class
+        scores = [item.score for item in ranked]
+        assert scores == sorted(scores, reverse=True)
     assert all(item.words.endswith(".") and item.words[0].isupper() for item in ranked)
 
 
@@ -75,7 +85,7 @@ def test_signatures_may_be_read_one_at_a_time_and_only_where_needed():
 
         return read
 
-    candidates = [Candidate(item.case, item.uncertainty, lazy(item)) for item in plain]
+    candidates = [replace(item, signature=lazy(item)) for item in plain]
     assert rank(candidates, "dasl") == rank(plain, "dasl")
     assert len(reads) == 2 * len(plain)
     reads.clear()
@@ -212,6 +222,139 @@ def test_a_cold_start_is_a_fair_draw_with_a_reason():
     assert sorted(cases(first)) == ids
     assert [item.rank for item in first] == list(range(1, 21))
     assert first[0].words.startswith("No model is trained yet")
+
+
+@pytest.mark.parametrize("strategy", list(STRATEGIES))
+def test_a_pool_of_one_and_a_pool_without_findings(strategy):
+    assert cases(rank(pool(1), strategy)) == ["case00"]
+    nothing = [replace(item, empty=True, max_foreground=0.1) for item in pool(7)]
+    assert len(rank(nothing, strategy, query=3)) == 7
+
+
+def order_by(strategy: str, value) -> None:
+    expected = sorted(pool(), key=lambda item: -value(item))
+    assert cases(rank(pool(), strategy)) == [item.case for item in expected]
+
+
+def test_bald_goes_by_mutual_information_and_disagreement_by_the_passes_dice():
+    order_by("bald", lambda item: item.scores["mutual_information"])
+    order_by("disagreement", lambda item: 1 - item.scores["pairwise_dice"])
+    first = rank(pool(), "bald")[0]
+    assert first.parts["mutual_information"] == first.score
+
+
+def test_noise_changes_from_round_to_round_and_wears_off():
+    orders = [cases(rank(pool(40), "power", round=k, power=2.0)) for k in range(5)]
+    assert len({tuple(order) for order in orders}) == 5
+    assert orders[0] == cases(rank(pool(40), "power", round=0, power=2.0))
+    plain = cases(rank(pool(40), "default"))
+    assert cases(rank(pool(40), "power", power=1e9)) == plain
+
+    def moved(order):
+        return sum(abs(plain.index(case) - place) for place, case in enumerate(order))
+
+    early = sum(moved(cases(rank(pool(40), "power", round=0, power=2.0, seed=s))) for s in range(20))
+    late = sum(moved(cases(rank(pool(40), "power", round=4, power=2.0, seed=s))) for s in range(20))
+    assert late < early / 3
+
+
+class TestDiverse:
+    """k-centre: no two copies of a scan in one batch, and nothing like what is labelled."""
+
+    def test_copies_are_asked_for_once(self):
+        copies = [replace(item, case=f"{item.case}-{k}") for item in pool(6) for k in "abc"]
+        batch = cases(rank(copies, "k-centre", query=6))[:6]
+        assert len({case[:-2] for case in batch}) == 6
+        plain = cases(rank(copies, "default", query=6))[:6]
+        assert len({case[:-2] for case in plain}) == 2
+
+    def test_a_copy_of_a_labelled_scan_comes_last(self):
+        candidates = pool(8)
+        most = max(candidates, key=lambda item: item.uncertainty)
+        assert cases(rank(candidates, "k-centre", query=4))[0] == most.case
+        labelled = np.array([most.signature])
+        assert cases(rank(candidates, "k-centre", query=4, labelled=labelled))[-1] == most.case
+
+    def test_a_copy_of_one_drawn_at_random_is_left_for_later(self):
+        copies = [replace(item, case=f"{item.case}-{k}") for item in pool(8) for k in "ab"]
+        ranked = rank(copies, "k-centre", query=6, explore=0.3)[:6]
+        assert sum("explored" in item.parts for item in ranked) == 2
+        drawn = {item.case[:-2] for item in ranked if "explored" in item.parts}
+        assert not drawn & {item.case[:-2] for item in ranked if "explored" not in item.parts}
+
+
+class TestExploring:
+    """A share of the batch that chance decides."""
+
+    def test_it_takes_the_end_of_the_batch_and_says_so(self):
+        ranked = rank(pool(40), "default", query=8, explore=0.25)
+        explored = [item for item in ranked if "explored" in item.parts]
+        assert [item.rank for item in explored] == [7, 8]
+        assert {item.words for item in explored} == {"Drawn at random, so that the labelled scans stay a fair sample."}
+        rest = [case for case in cases(rank(pool(40), "default")) if case not in cases(explored)]
+        assert [case for case in cases(ranked) if case not in cases(explored)] == rest
+
+    def test_every_scan_may_be_drawn_also_one_that_no_model_saw(self):
+        candidates = [*pool(5), Candidate("unseen")]
+        drawn = {
+            item.case
+            for k in range(60)
+            for item in rank(candidates, "default", query=2, explore=0.5, round=k)
+            if "explored" in item.parts
+        }
+        assert drawn == {item.case for item in candidates}
+
+    def test_without_it_nothing_is_drawn(self):
+        assert not any("explored" in item.parts for item in rank(pool(40), "default", query=8))
+
+
+class TestRandomForeground:
+    """In proportion to the predicted foreground, and scans without a finding at the end."""
+
+    def candidates(self) -> list[Candidate]:
+        masses = {"a": 1.0, "b": 3.0, "none": 9.0}
+        return [
+            Candidate(case, 0.2, empty=case == "none", scores={"foreground_ml": mass}) for case, mass in masses.items()
+        ]
+
+    def test_a_scan_with_three_times_the_foreground_is_drawn_three_times_as_often(self):
+        firsts = [cases(rank(self.candidates(), "random-foreground", seed=seed))[0] for seed in range(2000)]
+        assert firsts.count("b") == pytest.approx(1500, abs=80)  # four standard deviations
+        assert "none" not in firsts
+
+    def test_it_says_that_chance_decided(self):
+        words = {item.case: item.words for item in rank(self.candidates(), "random-foreground")}
+        assert words["a"].startswith("Drawn at random")
+        assert words["none"] == "The network found nothing here."
+
+
+def test_clasp_draws_two_thirds_of_a_batch_class_by_class():
+    candidates = pool(60)
+    ranked = rank(candidates, "clasp-pe", query=9, power=1e9)
+    strata = [int(item.parts["stratum"]) for item in ranked[:9]]
+    assert strata == [1, 1, 1, 2, 2, 2, 0, 0, 0]
+    by_class = sorted(candidates, key=lambda item: -item.class_scores[0])
+    assert cases(ranked)[:3] == [item.case for item in by_class[:3]]
+    left = [item for item in candidates if item.case not in cases(ranked)[:6]]
+    assert cases(ranked)[6:9] == [
+        item.case for item in sorted(left, key=lambda item: -item.scores["entropy_lesion"])[:3]
+    ]
+
+
+def test_a_strategy_without_its_numbers_says_which():
+    bare = [Candidate("a", 0.1), Candidate("b", 0.2)]
+    with pytest.raises(InputError, match="case a holds no mutual_information"):
+        rank(bare, "bald")
+    with pytest.raises(InputError, match="holds no class_scores"):
+        rank([Candidate("a", 0.1, scores={"entropy_lesion": 0.2})], "clasp-pe")
+    assert STRATEGIES["bald"].passes
+    assert not STRATEGIES["clasp-pe"].passes
+
+
+@pytest.mark.parametrize("wrong", [{"query": 0}, {"power": 0.0}, {"explore": 1.5}])
+def test_settings_out_of_range_are_refused(wrong):
+    with pytest.raises(InputError):
+        rank(pool(), **wrong)
 
 
 def test_an_empty_pool_gives_an_empty_list():
