@@ -36,7 +36,7 @@ def audits(stage: Stage, taken: Collection[str]) -> list[str]:
     open_cases = {case.id for case in stage.project.pool()} - stage.project.rejected()
     left = sorted(open_cases.intersection(taken))
     count = min(stage.project.config.selfpaced.audits, len(left))
-    drawn = np.random.default_rng(stage.plan.seed).choice(len(left), count, replace=False) if count else []
+    drawn = np.random.default_rng(stage.plan.seed).permutation(len(left))[:count]
     return [left[int(index)] for index in drawn]
 
 

@@ -1,80 +1,62 @@
-"""One round from labels to worklist: gather, train, compare on the guard set, promote or not, predict, rank.
+"""One round from labels to worklist: take pseudo-labels, train, judge on the guard set, promote or not, predict, rank.
 
-A round is a folder, ``rounds/0002``, and a row in the project. Each stage leaves its result on disk before the next
+A round is a folder, ``rounds/0002``, and a row in the project. Each part leaves its result on disk before the next
 begins, and asks whether it is there already when it starts; so an interrupted round goes on where it stopped, with the
-same plan, the same label revisions and the same numbers.
+same plan, the same label revisions, the same pseudo-labels and the same numbers.
 
 ::
 
-    plan.json            the request, the training plan, and which revision of which case it trains on
+    plan.json            the request, the phase, where self-pacing stood, the training plan, and which revisions to use
+    before.json          the active model on a guard set that has changed
+    crossfit.json        how good the labels make a network, where no guard set can tell
+    pseudo.json          which predictions are learned from, with what weight, and why (SPL phases)
     state/               full state of training, until it is finished
     weights.safetensors  training is finished
-    models/r0002-3f2a9c  the model is compared and kept (in the project's models/)
+    models/r0002-3f2a9c  the model is judged and kept (in the project's models/)
     predictions/…        the pool is predicted, case by case
+
+It is a transaction: until the guard set has let the new model take over, the active model, its predictions and λ are
+what they were; and a model that is turned down leaves them so. Labels are only ever read.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-import math
-import os
 import shutil
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from napari_dasl import __version__
 from napari_dasl.errors import Cancelled, DaslError, ProjectError
 from napari_dasl.events import Log, Phase, never, silent
-from napari_dasl.inference import Predictor
-from napari_dasl.rounds.comparing import compare
+from napari_dasl.rounds import closing, phases, taking
+from napari_dasl.rounds.fitting import fit
 from napari_dasl.rounds.gather import current_revisions, labelled_data
+from napari_dasl.rounds.guarding import judge, why_not
 from napari_dasl.rounds.journal import Journal
-from napari_dasl.rounds.models import WEIGHTS, keep, predictor
+from napari_dasl.rounds.models import keep
 from napari_dasl.rounds.plan import GuardResult, RoundPlan, RoundResult
 from napari_dasl.rounds.planning import choose_guard_if_missing, training_plan
 from napari_dasl.rounds.predicting import predict_cases
 from napari_dasl.rounds.ranking import rank_and_store
-from napari_dasl.training import Budget, Cache, train
-from napari_dasl.training import device as devices
+from napari_dasl.rounds.stage import Stage
+from napari_dasl.rounds.telling import sentence
 from napari_dasl.training.plan import TrainingPlan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
     from pathlib import Path
-
-    from torch import nn
 
     from napari_dasl.events import CancelCheck, Report
     from napari_dasl.project import Model, Project, Round
     from napari_dasl.project.records import RoundState
-    from napari_dasl.training.cases import CaseData
+    from napari_dasl.rounds.ranking import Ranking
+    from napari_dasl.rounds.taking import Taken
 
-
-LIVE_CASES, LIVE_VOXELS = 4, 2_000_000
-"""How much of the guard set is looked at while training, for the curve."""
-
-
-@dataclass(frozen=True)
-class _Stage:
-    """What every stage of one round needs."""
-
-    project: Project
-    request: RoundPlan
-    round: Round
-    plan: TrainingPlan
-    train: tuple[CaseData, ...]
-    guard: tuple[CaseData, ...]
-    parent: Model | None
-    report: Report
-    cancelled: CancelCheck
-
-    @property
-    def device(self) -> str:
-        """Where to compute: what the request says, else what the project says."""
-        return self.request.device if self.request.device != "auto" else self.project.config.training.device
+UNJUDGED = (
+    "There are too few labels for a guard set, so nothing has checked this round with pseudo-labels; make its model "
+    "active by hand if its predictions look right."
+)
 
 
 def run(
@@ -84,7 +66,7 @@ def run(
     cancelled: CancelCheck = never,
     resume: bool = False,
 ) -> RoundResult:
-    """Run one fine-tuning round, or go on with the one that was interrupted.
+    """Run one round, or go on with the one that was interrupted.
 
     Parameters
     ----------
@@ -101,12 +83,18 @@ def run(
     Raises
     ------
     ProjectError
-        Nothing is labelled, or there is no round to resume.
+        Nothing is labelled, cases that were asked for are still open, another round trains in this project, or there
+        is no round to resume.
     Cancelled
         The state is saved; *resume* goes on from it.
     DaslError
-        A stage failed; the round is marked so, and can be resumed once the cause is gone.
+        A part failed; the round is marked so, and can be resumed once the cause is gone.
     """
+    with project.training_lock():
+        return _run(project, plan or RoundPlan(), report, cancelled, resume)
+
+
+def _run(project: Project, plan: RoundPlan, report: Report, cancelled: CancelCheck, resume: bool) -> RoundResult:
     started = time.monotonic()
     if resume:
         record = project.last_unfinished_round()
@@ -114,7 +102,7 @@ def run(
             raise ProjectError(f"{project.config.name} has no unfinished round.", "Start a new round.")
         project.resume_round(record.number)
     else:
-        record = _begin(project, plan or RoundPlan(), report)
+        record = _begin(project, plan, report)
     with Journal(record.folder, report) as journal:
         try:
             stage = _stage(project, record, journal, cancelled)
@@ -127,6 +115,8 @@ def run(
             raise
         journal(Log(text=result.sentence))
     project.finish_round(record.number, "done", result.model_dump(mode="json", by_alias=True))
+    if result.selfpaced_off:
+        project.log_event(phases.EVENT, {"enabled": False, "why": result.selfpaced_off, "round": record.number})
     shutil.rmtree(record.folder / "state", ignore_errors=True)
     return result
 
@@ -139,12 +129,23 @@ def _begin(project: Project, request: RoundPlan, report: Report) -> Round:
         raise ProjectError(
             f"{project.config.name} has no labelled scan to train on.", "Label a few scans, or import labels with init."
         )
+    decision = phases.decide(project, request.phase)
+    open_cases = phases.check(project, request, decision)
+    for line in (open_cases, decision.off_reason):
+        if line:
+            report(Log(text=line))
     plan = training_plan(project, request, report=report)
     active = project.active_model()
+    start = project.config.training.start if request.start == "project" else request.start
     return project.new_round(
-        "al",
+        decision.phase,
         {
             **request.model_dump(mode="json"),
+            "start": start,
+            "slot": decision.slot,
+            "fallback": decision.off_reason,
+            "standing": dataclasses.asdict(phases.standing(project)),
+            "judged": phases.judged(project),
             "train": learn,
             "guard_set": current_revisions(project, project.guard_cases()),
             "parent": active.id if active else None,
@@ -153,12 +154,12 @@ def _begin(project: Project, request: RoundPlan, report: Report) -> Round:
     )
 
 
-def _stage(project: Project, record: Round, report: Report, cancelled: CancelCheck) -> _Stage:
+def _stage(project: Project, record: Round, report: Report, cancelled: CancelCheck) -> Stage:
     fixed = record.plan
     request = RoundPlan.model_validate({name: fixed[name] for name in RoundPlan.model_fields if name in fixed})
     plan = TrainingPlan.model_validate(fixed["training"])
     seed = request.seed if request.seed is not None else project.config.seed + record.number
-    return _Stage(
+    return Stage(
         project=project,
         request=request,
         round=record,
@@ -166,181 +167,109 @@ def _stage(project: Project, record: Round, report: Report, cancelled: CancelChe
         train=tuple(labelled_data(project, fixed["train"])),
         guard=tuple(labelled_data(project, fixed["guard_set"])),
         parent=project.model(fixed["parent"]) if fixed["parent"] else None,
+        standing=phases.Standing(**fixed.get("standing", {})),
+        judged=bool(fixed.get("judged", True)),
         report=report,
         cancelled=cancelled,
     )
 
 
-def _work(stage: _Stage, started: float) -> RoundResult:
-    weights = _train(stage)
-    model, guard = _keep(stage, weights)
-    predicted = to_label = 0
-    if stage.request.predict:
-        outcome = predict_cases(stage.project, device=stage.device, report=stage.report, cancelled=stage.cancelled)
-        predicted = len(outcome.predicted)
-        for case, reason in outcome.failed.items():
-            stage.report(Log(level="warning", text=f"{case} was not predicted: {reason}"))
-        stage.report(Phase(name="rank", text="Ranking the unlabelled scans."))
-        ranking = rank_and_store(stage.project)
-        to_label = min(len(ranking.scores), stage.project.config.ranking.query)
-        for line in ranking.notes:
-            stage.report(Log(text=line))
-    return RoundResult(
+def _work(stage: Stage, started: float) -> RoundResult:
+    taken = taking.take(stage) if stage.round.phase == "spl" else None
+    if taken is not None and taken.why_not:
+        stage.report(Log(text=taken.why_not))
+    chosen = taken.weights if taken is not None else {}
+    weights = fit(stage, taking.data(stage, taken) if taken is not None else [])
+    model, guard = _keep(stage, weights, chosen)
+    result = RoundResult(
         round=stage.round.number,
-        phase=stage.round.phase,
+        phase="spl" if chosen else "al",
         state="done",
         promoted=model.promoted,
         guard=guard,
-        trained_on={"human": len(stage.train), "pseudo": 0},
-        seconds=time.monotonic() - started,
+        trained_on={"human": len(stage.train), "pseudo": len(chosen)},
+        **_pacing(taken),
+        seconds=0.0,
         model=model.id,
-        predicted=predicted,
-        to_label=to_label,
-        sentence=sentence(guard, model.promoted, predicted, to_label),
+        reason=str(model.config.get("not_promoted", "")),
+        fallback=taken.why_not if taken is not None else str(stage.round.plan.get("fallback", "")),
     )
-
-
-def _train(stage: _Stage) -> Path:
-    """Train and return the weights; at once where an interrupted round had finished training."""
-    weights = stage.round.folder / WEIGHTS
-    if weights.exists():
-        return weights
-    request = stage.request
-    if request.start == "active" and stage.parent is None:
-        stage.report(Log(text="There is no active model yet: training starts from scratch."))
-    init = stage.parent.folder / WEIGHTS if request.start == "active" and stage.parent else None
-    config = stage.project.config.training
-    steps, minutes = request.steps, request.minutes
-    if request.epochs is not None:
-        steps = max(1, request.epochs * len(stage.train) // stage.plan.batch)
-    if steps is None and minutes is None:
-        steps, minutes = config.steps, config.minutes
-    trained = train(
-        stage.plan,
-        stage.train,
-        stage.round.folder,
-        cache=Cache(stage.project.folder / "cache", stage.plan),
-        init=init,
-        resume=(stage.round.folder / "state").exists(),
-        budget=Budget(steps=steps, minutes=minutes),
-        device=stage.device,
-        report=stage.report,
-        cancelled=stage.cancelled,
-        guard=_live_guard(stage),
+    now = phases.after(stage.standing, stage.round.plan, result.model_dump(mode="json", by_alias=True))
+    result = result.model_copy(update={"selfpaced_off": now.off if not stage.standing.off else ""})
+    ranking, predicted = _predict(stage) if stage.request.predict else (None, 0)
+    stable = closing.stability(stage.project) if model.promoted and stage.request.predict else None
+    result = result.model_copy(
+        update={
+            "predicted": predicted,
+            "to_label": min(len(ranking.scores), stage.project.config.ranking.query) if ranking else 0,
+            "asked": closing.asked(stage, ranking, now),
+            "audits": closing.audits(stage, chosen),
+            "stability": stable,
+            "advice": closing.advice(stage, guard, stable),
+            "seconds": time.monotonic() - started,
+        }
     )
-    if trained.weights != weights:
-        os.replace(trained.weights, weights)
-    return weights
+    return result.model_copy(update={"sentence": sentence(result)})
 
 
-def _live_guard(stage: _Stage) -> Callable[[nn.Module], float] | None:
-    """What the curve of guard Dice shows while training: a few small guard cases, or nothing where they are large.
-
-    It decides nothing: the comparison after training is on the whole guard set, as :func:`_guard` says.
-    """
-    voxels = {case.id: math.prod(case.shape) for case in stage.project.guard_cases()}
-    some: list[CaseData] = []
-    for case in sorted(stage.guard, key=lambda one: voxels[one.id]):
-        if len(some) < LIVE_CASES and sum(voxels[one.id] for one in [*some, case]) <= LIVE_VOXELS:
-            some.append(case)
-    if not some:
-        return None
-    place = devices.choose(stage.device)
-
-    measured: list[devices.Precision] = []
-
-    def judge(network: nn.Module) -> float:
-        if not measured:
-            measured.append(devices.measure_precision(stage.plan, network, place))
-        judged = Predictor(network, stage.plan, place, measured[0], overlap=0.25)
-        rows = compare(judged, some, stage.project.config.classes, cancelled=stage.cancelled)
-        return _mean([row.dice for row in rows]) or 0.0
-
-    return judge
+def _pacing(taken: Taken | None) -> dict[str, Any]:
+    """What the result of an SPL phase says about its pace, also where nothing was taken."""
+    if taken is None:
+        return {}
+    return {
+        "pace": taken.pace,
+        "quantile": taken.quantile,
+        "accuracy": taken.accuracy,
+        "pseudo": taken.summary,
+    }
 
 
-def _keep(stage: _Stage, weights: Path) -> tuple[Model, GuardResult]:
-    """Compare the new weights with the active model on the guard set, and keep them as a model of the project."""
+def _predict(stage: Stage) -> tuple[Ranking, int]:
+    """Predict the pool with the active model, and rank it."""
+    outcome = predict_cases(stage.project, device=stage.device, report=stage.report, cancelled=stage.cancelled)
+    for case, reason in outcome.failed.items():
+        stage.report(Log(level="warning", text=f"{case} was not predicted: {reason}"))
+    stage.report(Phase(name="rank", text="Ranking the unlabelled scans."))
+    ranking = rank_and_store(stage.project)
+    for line in ranking.notes:
+        stage.report(Log(text=line))
+    return ranking, len(outcome.predicted)
+
+
+def _keep(stage: Stage, weights: Path, pseudo: dict[str, float]) -> tuple[Model, GuardResult]:
+    """Judge the new weights against the active model, keep them as a model, and make it active if it may be."""
     name = f"r{stage.round.number:04d}-{hashlib.sha256(weights.read_bytes()).hexdigest()[:6]}"
     known = {model.id: model for model in stage.project.models()}
     if name in known:
-        return known[name], GuardResult.model_validate(known[name].guard)
+        return _activated(stage, known[name])
     folder = stage.project.model_folder(name)
     keep(folder, weights, stage.plan, stage.device)
-    guard = _guard(stage, folder)
-    tolerance = stage.project.config.training.tolerance
-    promoted = guard.before is None or guard.dice is None or guard.dice >= guard.before - tolerance
+    guard = judge(stage, folder)
+    reason = why_not(guard, stage.project.config.training.tolerance)
+    if pseudo and not stage.judged:
+        reason = UNJUDGED
     stage.project.add_model(
         name,
         parent=stage.parent.id if stage.parent else None,
         round=stage.round.number,
-        promoted=promoted,
+        promoted=not reason,
         guard=guard.model_dump(mode="json"),
         config={
             "version": __version__,
             "start": stage.request.start,
             "memory_estimate_mb": stage.plan.memory_estimate_mb,
             "trained_on": stage.round.plan["train"],
+            "pseudo": pseudo,
             "guard_set": stage.round.plan["guard_set"],
+            "not_promoted": reason,
         },
     )
-    if promoted:
-        stage.project.use(name)
-    return stage.project.model(name), guard
+    return _activated(stage, stage.project.model(name))
 
 
-def _guard(stage: _Stage, folder: Path) -> GuardResult:
-    """Mean foreground Dice of the new model and of the active one, over the same guard cases and revisions."""
-    if not stage.guard:
-        stage.report(Log(level="warning", text="There is no guard set yet: the new model takes over unchecked."))
-        return GuardResult(dice=None)
-    stage.report(Phase(name="guard", text=f"Comparing on the {len(stage.guard)} scans of the guard set."))
-    classes = stage.project.config.classes
-    new = compare(predictor(folder, stage.device), stage.guard, classes, report=stage.report, cancelled=stage.cancelled)
-    before = _before(stage)
-    per_class = {label: _mean([row.classes[k].dice for row in new]) for k, label in enumerate(classes)}
-    return GuardResult(
-        dice=_mean([row.dice for row in new]),
-        per_class=per_class,
-        before=before,
-        cases={row.case: row.dice for row in new},
-    )
-
-
-def _before(stage: _Stage) -> float | None:
-    """Guard Dice of the active model; measured anew only when the guard set is not the one it was measured on."""
-    if stage.parent is None:
-        return None
-    if stage.parent.config.get("guard_set") == stage.round.plan["guard_set"]:
-        known: float | None = stage.parent.guard.get("dice")
-        return known
-    rows = compare(
-        predictor(stage.parent.folder, stage.device),
-        stage.guard,
-        stage.project.config.classes,
-        cancelled=stage.cancelled,
-    )
-    return _mean([row.dice for row in rows])
-
-
-def sentence(guard: GuardResult, promoted: bool, predicted: int, to_label: int) -> str:
-    """Say in one or two sentences what the round did, for the annotator."""
-    if guard.dice is None:
-        said = "The new model is active; there is no guard set to check it on yet."
-    elif guard.before is None:
-        said = f"Guard Dice {guard.dice:.3f}. The first model is active."
-    elif promoted:
-        said = f"Guard Dice {guard.before:.3f} → {guard.dice:.3f}. The new model is active."
-    else:
-        said = (
-            f"Guard Dice fell from {guard.before:.3f} to {guard.dice:.3f}. The old model stays active; the new one is "
-            "kept as a candidate. Check the newest labels, or train longer."
-        )
-    if predicted:
-        said += f" {predicted} predictions refreshed; {to_label} cases to label next."
-    return said
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
+def _activated(stage: Stage, model: Model) -> tuple[Model, GuardResult]:
+    """Let a promoted model take over, also where the process died before it could."""
+    active = stage.project.active_model()
+    if model.promoted and (active is None or active.id == (stage.parent.id if stage.parent else None)):
+        stage.project.use(model.id)
+    return stage.project.model(model.id), GuardResult.model_validate(model.guard)

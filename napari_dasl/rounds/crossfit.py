@@ -1,7 +1,7 @@
 """How good a network trained on these labels is, where there are too few of them to hold a guard set back.
 
-The labelled cases are dealt into folds; for each, a network trains on the others for a share of the round's steps and is
-compared with the labels it has not seen. The mean foreground Dice over all of them is the η_t of Eq. 9 (Wang et al.,
+The labelled cases are dealt into folds; for each, a network trains on the others for a share of the round's steps and
+is compared with the labels it has not seen. The mean foreground Dice over all of them is the η_t of Eq. 9 (Wang et al.,
 MICCAI 2018) for this round. It is a little pessimistic, because each network saw fewer labels and fewer steps.
 """
 
@@ -84,7 +84,5 @@ def _one_fold(stage: Stage, number: int, held_out: Sequence[CaseData], count: in
         cancelled=stage.cancelled,
     )
     stage.plan.to_file(folder / PLAN)
-    rows = compare(
-        predictor(folder, stage.device), held_out, stage.project.config.classes, cancelled=stage.cancelled
-    )
+    rows = compare(predictor(folder, stage.device), held_out, stage.project.config.classes, cancelled=stage.cancelled)
     return {row.case: row.dice for row in rows}

@@ -72,7 +72,7 @@ def labelled_data(project: Project, revisions: Mapping[str, int]) -> list[CaseDa
 
 
 def pseudo_data(project: Project, model: str, weights: Mapping[str, float]) -> list[CaseData]:
-    """Return cases with the stored prediction of *model* as their label, each with its weight, in the order of their ids.
+    """Return cases with the stored prediction of *model* as their label, each with its weight, ordered by id.
 
     Parameters
     ----------

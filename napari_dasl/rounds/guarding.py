@@ -47,7 +47,10 @@ def differences(new: Mapping[str, float | None], before: Mapping[str, float | No
 
 
 def summarise(
-    new: Mapping[str, float | None], before: Mapping[str, float | None], per_class: Mapping[str, float | None], seed: int
+    new: Mapping[str, float | None],
+    before: Mapping[str, float | None],
+    per_class: Mapping[str, float | None],
+    seed: int,
 ) -> GuardResult:
     """Return both models' Dice with the bootstrap interval of the mean difference and the case that lost most."""
     from napari_dasl.metrics.statistics import bootstrap_interval
@@ -126,6 +129,8 @@ def judge(stage: Stage, folder: Path) -> GuardResult:
     before = before_cases(stage)
     stage.report(Phase(name="guard", text=f"Comparing on the {len(stage.guard)} scans of the guard set."))
     classes = stage.project.config.classes
-    rows = compare(predictor(folder, stage.device), stage.guard, classes, report=stage.report, cancelled=stage.cancelled)
+    rows = compare(
+        predictor(folder, stage.device), stage.guard, classes, report=stage.report, cancelled=stage.cancelled
+    )
     per_class = {label: mean([row.classes[k].dice for row in rows]) for k, label in enumerate(classes)}
     return summarise({row.case: row.dice for row in rows}, before, per_class, stage.plan.seed)

@@ -2,8 +2,8 @@
 
 A project's rounds follow ``[selfpaced] phases``, by default SPL, AL, SPL, and from the beginning again. An SPL phase
 trains on human labels and on predictions taken as pseudo-labels; an AL phase waits until the cases that were asked for
-are labelled or skipped, and trains on human labels. The first round of a project has no predictions to take: it is an AL
-phase that asks for nothing.
+are labelled or skipped, and trains on human labels. The first round of a project has no predictions to take: it is an
+AL phase that asks for nothing.
 
 Nothing is stored about where a project stands: :func:`fold` reads it off the rounds that are done and off the diary.
 A round that the guard set turned down moves on in the sequence, but λ stays where it was.
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from napari_dasl.errors import InputError, ProjectError
 from napari_dasl.rounds import pseudo
-from napari_dasl.rounds.plan import PhaseRequest, RoundPhase, RoundPlan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from napari_dasl.project import Model, Project
     from napari_dasl.project.config import SelfpacedConfig
     from napari_dasl.project.records import LoggedEvent, Round
+    from napari_dasl.rounds.plan import PhaseRequest, RoundPhase, RoundPlan
 
 EVENT = "selfpaced"
 """Kind of the diary's lines that switch pseudo-labels on and off."""
@@ -281,9 +281,7 @@ def preview(project: Project, phase: PhaseRequest = "auto") -> PhasePreview:
     human = _labels_to_learn_from(project)
     if decision.phase == "al":
         return _with_sentence(
-            PhasePreview(
-                "al", human, asks=decision.asks, waits_for=decision.waits_for, off_reason=decision.off_reason
-            )
+            PhasePreview("al", human, asks=decision.asks, waits_for=decision.waits_for, off_reason=decision.off_reason)
         )
     active = project.active_model()
     assert active is not None

@@ -93,6 +93,8 @@ class RoundResult(BaseModel):
         Why pseudo-labels are switched off from now on; empty where they are not.
     stability : float or None
         Mean Dice of the pool's predictions with those of the model before.
+    fallback : str
+        Why a phase with pseudo-labels was done without them; empty otherwise.
     advice : str
         Whether stopping seems reasonable; empty where nothing can be said.
     """
@@ -116,6 +118,7 @@ class RoundResult(BaseModel):
     asked: list[str] = []
     audits: list[str] = []
     reason: str = ""
+    fallback: str = ""
     selfpaced_off: str = ""
     stability: float | None = None
     advice: str = ""

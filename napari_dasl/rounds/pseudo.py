@@ -163,15 +163,18 @@ def pace_of(
         η_t; None counts as 0, so that the pace stays.
     """
     good = 0.0 if accuracy is None else min(1.0, max(0.0, accuracy))
+    # The logarithmic weights exist for 0 < λ < 1 alone.
+    largest = 1.0 - 1e-6 if config.regularizer == "logarithmic" else math.inf
     if config.pace == "paper":
         start = config.pace0 if before is None else before
         value = selfpaced.next_pace(start, good, iteration, config.alpha, config.stop)
-        return Pace(value, None, iteration, accuracy)
+        return Pace(min(value, largest), None, iteration, accuracy)
     start = config.quantile if quantile_before is None else quantile_before
     share = selfpaced.next_quantile(start, good, iteration, config.growth, config.stop, config.ceiling)
     # The quantile is taken of C·l, because weights() compares C·l with λ.
     scaled = config.c * np.array(list(losses.values()), dtype=np.float64)
-    return Pace(selfpaced.quantile_pace(scaled, share) if scaled.size else 0.0, share, iteration, accuracy)
+    value = selfpaced.quantile_pace(scaled, share) if scaled.size else 0.0
+    return Pace(min(value, largest), share, iteration, accuracy)
 
 
 def choose(losses: Mapping[str, float], pace: Pace, config: SelfpacedConfig) -> Choice:

@@ -174,7 +174,8 @@ def _weigh(stage: Stage, found: pseudo.Candidates, base: Taken) -> Taken:
     stage.project.save_pseudo_labels(stage.round.number, rows)
     if not choice.taken:
         return base.model_copy(update={**fixed, "why_not": phases.nothing_taken(pace)})
-    text = f"Taking {len(choice.taken)} of {len(rows)} predictions as pseudo-labels (mean weight {choice.mean_weight:.2f})."
+    text = f"Taking {len(choice.taken)} of {len(rows)} predictions as pseudo-labels"
+    text += f" (mean weight {choice.mean_weight:.2f})."
     stage.report(Phase(name="prepare", text=text))
     return base.model_copy(update={**fixed, "weights": choice.taken})
 

@@ -18,8 +18,6 @@ from napari_dasl.errors import Cancelled, ProjectError
 from napari_dasl.events import Log, Metric, Phase, Progress
 from napari_dasl.project import CaseState, Project
 from napari_dasl.rounds import RoundPlan
-from napari_dasl.rounds.conductor import sentence
-from napari_dasl.rounds.plan import GuardResult
 
 SHORT = RoundPlan(steps=4, device="cpu")
 
@@ -204,21 +202,3 @@ class TestInterruption:
         with pytest.raises(Cancelled):
             rounds.run(project, resume=True, cancelled=lambda: True)
         assert project.rounds()[-1].state == "cancelled"
-
-
-class TestTheSentence:
-    @pytest.mark.parametrize(
-        ("guard", "promoted", "said"),
-        [
-            (GuardResult(dice=None), True, "The new model is active; there is no guard set to check it on yet."),
-            (GuardResult(dice=0.842), True, "Guard Dice 0.842. The first model is active."),
-            (GuardResult(dice=0.858, before=0.842), True, "Guard Dice 0.842 → 0.858. The new model is active."),
-        ],
-    )
-    def test_says_what_happened(self, guard, promoted, said):
-        assert sentence(guard, promoted, 0, 0) == said
-
-    def test_a_fall_says_why_and_what_to_do(self):
-        said = sentence(GuardResult(dice=0.831, before=0.858), promoted=False, predicted=0, to_label=0)
-        assert said.startswith("Guard Dice fell from 0.858 to 0.831. The old model stays active")
-        assert "Check the newest labels" in said
