@@ -3,6 +3,9 @@
 The mask on the screen is copied in the window's thread (some milliseconds) and compared and written in the writer
 thread. Until a write has succeeded the copy stays in memory, so that a case reopened in the meantime shows it and a
 full disk loses nothing while napari runs.
+
+The time that the annotator took travels with the strokes: in the draft's meta until a label is saved, then as an
+:class:`~napari_dasl.project.records.Effort` beside it. A case that was only looked at leaves one without a label.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from napari_dasl.widgets.effort import add_effort, add_inspection
 from napari_dasl.widgets.jobs import Jobs, run_safely
 from napari_dasl.widgets.prefetch import OpenCase, to_display
 
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
 AUTOSAVE_MS = 5000
 """A stroke is on the disk at most so many milliseconds later."""
 _SETTLE_MS = 300
+_STALE_SECONDS = 15.0
+"""A draft whose time is this much behind is written again, though nothing was drawn: a crash costs no more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +60,7 @@ class DraftKeeper(QObject):
     layers : LayerBoard
         Tells of strokes and holds the mask.
     clock : EffortClock
-        Counts the strokes; its seconds go with draft and revision.
+        Active time and strokes; they go with draft and revision.
     parent : QObject, optional
         Qt owner.
 
@@ -66,6 +72,8 @@ class DraftKeeper(QObject):
         The mask that *Accept* replaced, while that can be taken back.
     being_saved : set of str
         Cases whose revision is being written.
+    author : str
+        Who labels; goes with labels and efforts.
 
     Notes
     -----
@@ -91,6 +99,8 @@ class DraftKeeper(QObject):
         self._pending: dict[str, Work] = {}
         self._stuck: dict[str, Work] = {}
         self._on_disk: dict[str, bool] = {}
+        self._told = 0.0
+        self.author = ""
         self._autosave = QTimer(self)
         self._autosave.setInterval(AUTOSAVE_MS)
         self._autosave.timeout.connect(self._write_all)
@@ -98,7 +108,7 @@ class DraftKeeper(QObject):
         self._settle.setSingleShot(True)
         self._settle.setInterval(_SETTLE_MS)
         self._settle.timeout.connect(self._settled)
-        layers.painted.connect(self._painted)
+        layers.painted.connect(self._mark)
         layers.redrawn.connect(self._settle.start)
 
     # -- the open case --------------------------------------------------------------------------------------------
@@ -118,6 +128,7 @@ class DraftKeeper(QObject):
         self.before_accept = None
         model = opened.draft_meta.get("model")
         self._origin = (model, opened.draft_meta.get("round")) if model else None
+        self._told = float(opened.draft_meta.get("seconds", 0.0))
         self._autosave.start()
 
     def end(self) -> None:
@@ -143,10 +154,6 @@ class DraftKeeper(QObject):
         """Whether the open case has unsaved strokes, as far as is known."""
         return self.opened is not None and (self._touched or self.opened.has_draft)
 
-    def _painted(self) -> None:
-        self._clock.stroke()
-        self._mark()
-
     def _mark(self) -> None:
         if self.opened is None:
             return
@@ -169,27 +176,54 @@ class DraftKeeper(QObject):
 
     def flush(self) -> None:
         """Hand the strokes since the last write to the writer, if there are any."""
+        self._flush(stale=float("inf"))
+
+    def _flush(self, *, stale: float, leaving: bool = False) -> bool:
+        """Write where something was drawn, or a draft's time is *stale* seconds behind; return whether it did."""
         if self._settle.isActive():
             self._settle.stop()
             self._settled()
-        if self._touched and self.opened is not None:
-            self._touched = False
-            self._write(self._copy(self.opened))
+        opened = self.opened
+        if opened is None:
+            return False
+        behind = self._clock.seconds - self._told > stale and opened.has_draft
+        if not self._touched and not behind:
+            return False
+        self._touched = False
+        self._told = self._clock.seconds
+        self._write(self._copy(opened), leaving=leaving)
+        return True
+
+    def leave(self) -> None:
+        """Keep the strokes and the time of the open case, which is about to go from the screen."""
+        opened, project, author = self.opened, self._project, self.author
+        if opened is None or project is None:
+            return
+        if not self._flush(stale=0.0, leaving=True) and not opened.has_draft:
+            meta = self._story(opened, self._clock.kept())
+            self._jobs.write(lambda: run_safely(lambda: add_inspection(project, opened.case.id, meta, author)))
+        self._clock.stop()
+        self.opened = None
 
     def _write_all(self) -> None:
-        self.flush()
+        self._flush(stale=_STALE_SECONDS)
         for work in list(self._stuck.values()):
             if work.case_id not in self._pending:
                 self._write(work)
 
     def _copy(self, opened: OpenCase) -> Work:
-        meta: dict[str, Any] = {"seconds": round(self._clock.seconds, 1), "strokes": self._clock.strokes}
+        return Work(opened, self._layers.label_copy(), self._story(opened, self._clock.kept()))
+
+    def _story(self, opened: OpenCase, meta: dict[str, Any]) -> dict[str, Any]:
+        """Add to the clock's *meta* where the label began."""
         if self._origin is not None:
             meta["model"], meta["round"] = self._origin
-        return Work(opened, self._layers.label_copy(), meta)
+        if opened.blind:
+            meta["blind"], meta["audit"] = True, opened.audit
+        return meta
 
-    def _write(self, work: Work) -> None:
-        project = self._project
+    def _write(self, work: Work, *, leaving: bool = False) -> None:
+        project, author = self._project, self.author
         if project is None:
             return
         self._pending[work.case_id] = work
@@ -197,6 +231,8 @@ class DraftKeeper(QObject):
         def write() -> bool:
             if np.array_equal(work.mask, work.opened.base):
                 project.discard_draft(work.case_id)
+                if leaving:  # every stroke was undone: it was looked at
+                    run_safely(lambda: add_inspection(project, work.case_id, work.meta, author))
                 return False
             project.save_draft(work.case_id, work.opened.to_scan_grid(work.mask), meta=work.meta)
             return True
@@ -241,7 +277,7 @@ class DraftKeeper(QObject):
         self._layers.replace_label(shown.mask)
         self.before_accept = before
         self._origin = (shown.model, shown.round)
-        self._clock.event()
+        self._clock.edit()
         self._mark()
 
     def undo_accept(self) -> bool:
@@ -251,7 +287,7 @@ class DraftKeeper(QObject):
         self._layers.replace_label(self.before_accept)
         self.before_accept = None
         self._origin = None
-        self._clock.event()
+        self._clock.edit()
         self._mark()
         return True
 
@@ -281,23 +317,26 @@ class DraftKeeper(QObject):
         """Whether the case has no revision yet and nothing is drawn."""
         return self.opened is not None and self.opened.revision is None and not self._layers.label_view().any()
 
-    def record(self, author: str, done: Callable[[Revision], object], failed: Callable[[DaslError], object]) -> None:
-        """Write the mask on the screen as a revision; where that fails, as a draft."""
+    def record(self, done: Callable[[Revision], object], failed: Callable[[DaslError], object]) -> None:
+        """Write the mask on the screen as a revision, with what it took; where that fails, as a draft."""
         project, opened = self._project, self.opened
         if project is None or opened is None:
             return
-        work = self._copy(opened)
+        case_id, author = opened.case.id, self.author
+        older = self._pending.get(case_id) if case_id in self.being_saved else None
+        work = Work(opened, self._layers.label_copy(), self._story(opened, self._clock.hand_over()))
+        self._told = 0.0
         self._touched = False
         self._settle.stop()
         self.before_accept = None
-        self._pending[work.case_id] = work
-        self.being_saved.add(work.case_id)
+        self._pending[case_id] = work
+        self.being_saved.add(case_id)
 
         def record() -> tuple[Any, Any, DaslError | None, bool]:
             scan_mask = opened.to_scan_grid(work.mask)
             revision, error = run_safely(
                 lambda: project.record_label(
-                    work.case_id,
+                    case_id,
                     scan_mask,
                     author=author,
                     source="corrected" if "model" in work.meta else "human",
@@ -307,9 +346,11 @@ class DraftKeeper(QObject):
                 )
             )
             if error is None:
-                run_safely(lambda: project.discard_draft(work.case_id))
+                run_safely(lambda: project.discard_draft(case_id))
+                number, before = revision.number, None if older is None else older.mask
+                run_safely(lambda: add_effort(project, opened, work.mask, work.meta, number, author, before))
                 return revision, scan_mask, None, False
-            _, lost = run_safely(lambda: project.save_draft(work.case_id, scan_mask, meta=work.meta))
+            _, lost = run_safely(lambda: project.save_draft(case_id, scan_mask, meta=work.meta))
             return None, None, error, lost is None
 
         def recorded(outcome: tuple[Any, Any, DaslError | None, bool]) -> None:
@@ -320,7 +361,7 @@ class DraftKeeper(QObject):
                 done(revision)
             else:
                 where = "Your work is kept as a draft." if kept else "It stays in this window; do not close napari yet."
-                failed(type(error)(f"{work.case_id} could not be saved: {error.message}", f"{where} {error.hint}"))
+                failed(type(error)(f"{case_id} could not be saved: {error.message}", f"{where} {error.hint}"))
 
         def crashed(error: DaslError) -> None:
             self._settle_record(work, kept=False, failed=True)
@@ -339,6 +380,7 @@ class DraftKeeper(QObject):
             self._on_disk[work.case_id] = kept
             if self._is_open(work) and self.opened is not None:
                 self.opened = replace(self.opened, has_draft=True)
+                self._clock.take_back(work.meta)
             self.changed.emit(work.case_id, True)
         else:
             self._stuck.pop(work.case_id, None)
@@ -353,15 +395,13 @@ class DraftKeeper(QObject):
             )
         self.changed.emit(work.case_id, self._touched_again(work))
 
-    def restore(
-        self, number: int, author: str, done: Callable[[Revision], object], failed: Callable[[DaslError], object]
-    ) -> None:
+    def restore(self, number: int, done: Callable[[Revision], object], failed: Callable[[DaslError], object]) -> None:
         """Make revision *number* the newest one again and show it."""
         project, opened = self._project, self.opened
         if project is None or opened is None:
             return
         self.flush()
-        work = self._copy(opened)
+        work, author = self._copy(opened), self.author
 
         def restore() -> tuple[Any, Any, Any]:
             revision = project.restore(work.case_id, number, author)

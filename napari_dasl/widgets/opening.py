@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal
@@ -45,8 +46,8 @@ class CaseOpener(QObject):
         """Ignore the answers that are still on their way."""
         self._token += 1
 
-    def open(self, case_id: str) -> None:
-        """Show *case_id*; of several calls in a row only the last one shows."""
+    def open(self, case_id: str, *, audit: bool = False) -> None:
+        """Show *case_id*, as a blind check without its prediction; of several calls only the last one shows."""
         self.cancel()
         token = self._token
 
@@ -58,10 +59,10 @@ class CaseOpener(QObject):
             if token == self._token:
                 self.failed.emit(error)
 
-        self._reader.open(case_id, self._drafts.unwritten(case_id), show, fail)
+        self._reader.open(case_id, self._drafts.unwritten(case_id), show, fail, audit=audit)
 
     def _show(self, opened: OpenCase) -> None:
-        self._drafts.flush()  # strokes on the case before, made while this one was read
+        self._drafts.leave()  # with the strokes on the case before that were made while this one was read
         self._layers.show(opened)
         self._drafts.begin(opened)
         self.shown.emit(opened)
@@ -77,11 +78,18 @@ class CaseOpener(QObject):
         if opened.shown is not None:
             self._reader.maps(opened, show, self.failed.emit)
 
+    def reveal(self, case_id: str) -> None:
+        """Show the prediction of *case_id* again after its blind check, at once where it is on the screen."""
+        opened = self._drafts.opened
+        if opened is not None and opened.case.id == case_id and opened.audit:
+            self._drafts.refresh(replace(opened, audit=False))
+            self.refresh_prediction()
+
     def refresh_prediction(self) -> None:
         """Show the newest prediction of the open case, after a round; strokes stay."""
         self._reader.forget_predictions()
         opened, token = self._drafts.opened, self._token
-        if opened is None:
+        if opened is None or opened.blind:
             return
 
         def show(shown: Shown | None) -> None:

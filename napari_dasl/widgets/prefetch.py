@@ -94,6 +94,8 @@ class OpenCase:
         Whether *focus* lies on a finding.
     remarks : tuple of str
         What could not be read though the case could, such as a damaged draft.
+    audit : bool
+        Whether the case is drawn as a blind check: without its prediction, as guard cases are.
     """
 
     case: Case
@@ -109,6 +111,12 @@ class OpenCase:
     focus: tuple[int, int, int] = (0, 0, 0)
     found: bool = False
     remarks: tuple[str, ...] = ()
+    audit: bool = False
+
+    @property
+    def blind(self) -> bool:
+        """Whether no prediction may be shown: a guard case, or a blind check."""
+        return self.case.guard or self.audit
 
     def with_prediction(self, shown: Shown | None) -> OpenCase:
         """Return the case with another prediction."""
@@ -271,6 +279,8 @@ class CaseReader:
         unwritten: tuple[Mask, dict[str, Any]] | None,
         done: Callable[[OpenCase], object],
         failed: Callable[[DaslError], object],
+        *,
+        audit: bool = False,
     ) -> None:
         """Read *case_id* and hand it to *done*.
 
@@ -278,11 +288,13 @@ class CaseReader:
         ----------
         unwritten : (mask, meta) or None
             Unsaved work on the display grid that a worker has not yet written, which is newer than the disk.
+        audit : bool
+            Leave its prediction out; so does a draft that was begun this way.
         """
         project = self._project
         if project is None:
             return
-        self._jobs.read(lambda: self._assemble(project, case_id, unwritten), done, failed)
+        self._jobs.read(lambda: self._assemble(project, case_id, unwritten, audit), done, failed)
 
     def ahead(self, case_id: str) -> None:
         """Read picture and prediction of *case_id* into memory, if they are not there; errors wait until it opens."""
@@ -338,7 +350,9 @@ class CaseReader:
         while len(store) > _AHEAD:
             store.popitem(last=False)
 
-    def _assemble(self, project: Project, case_id: str, unwritten: tuple[Mask, dict[str, Any]] | None) -> OpenCase:
+    def _assemble(
+        self, project: Project, case_id: str, unwritten: tuple[Mask, dict[str, Any]] | None, audit: bool
+    ) -> OpenCase:
         case = project.case(case_id)
         try:
             picture = self._picture(project, case)
@@ -355,7 +369,8 @@ class CaseReader:
         elif (draft := _or_remark(remarks, lambda: project.read_draft(case_id))) is not None:
             draft_saved = draft.saved
             mask, meta, has_draft = to_display(draft.mask, picture, case), dict(draft.meta), True
-        shown = _or_remark(remarks, lambda: self._prediction(project, case, picture))
+        audit = audit or bool(meta.get("audit"))
+        shown = None if audit else _or_remark(remarks, lambda: self._prediction(project, case, picture))
         focus, found = find_focus(mask, shown.mask if shown is not None else None)
         return OpenCase(
             case=case,
@@ -371,6 +386,7 @@ class CaseReader:
             focus=focus,
             found=found,
             remarks=tuple(remarks),
+            audit=audit,
         )
 
 

@@ -5,7 +5,7 @@ call its methods and listen to its signals; they never touch napari layers and n
 unsaved strokes:
 
 ======================  ==========================================================================================
-another case is opened  written as a draft, nothing is asked; the draft comes back with the case
+another case is opened  written as a draft, nothing is asked; the draft comes back with the case, and its time too
 saved                   a label revision is written by a worker, then the draft is removed
 saving fails            the error is said in plain words and the strokes are kept as a draft
 napari closes           the draft is written before the window goes
@@ -29,6 +29,7 @@ from napari_dasl.widgets import keys, project_reading
 from napari_dasl.widgets.agenda import Agenda
 from napari_dasl.widgets.clock import EffortClock
 from napari_dasl.widgets.drafts import DraftKeeper
+from napari_dasl.widgets.hand_watch import HandWatch
 from napari_dasl.widgets.jobs import Job, Jobs
 from napari_dasl.widgets.layers import LayerBoard
 from napari_dasl.widgets.opening import CaseOpener
@@ -101,6 +102,8 @@ class Session(QObject):
         self.clock = EffortClock()
         self._jobs = Jobs(self)
         self._drafts = DraftKeeper(self._jobs, self.layers, self.clock, self)
+        self._drafts.author = project_reading.account_name()
+        self._hand = HandWatch(viewer, self.layers, self.clock, self)
         self._opener = CaseOpener(self._jobs, self.layers, self._drafts, self)
         self._link = WindowLink(self, self._flush_and_wait)
         self.layers.window_open = self._link.is_open
@@ -109,14 +112,14 @@ class Session(QObject):
         self._empty_warned: str | None = None
         self._second = QTimer(self)
         self._second.setInterval(1000)
-        self._second.timeout.connect(lambda: self.elapsed.emit(self.clock.seconds))
-        self._drafts.changed.connect(self._on_draft)
+        self._second.timeout.connect(lambda: self.elapsed.emit(self.clock.total))
+        self._drafts.changed.connect(self.draft_changed)
+        self._drafts.changed.connect(lambda *_: self.cases_changed.emit())
         self._drafts.failed.connect(self._say_error)
         self._opener.shown.connect(self._on_shown)
         self._opener.failed.connect(self._on_failed_read)
         self._opener.prediction_changed.connect(self.prediction_changed)
         self._drafts.accept_changed.connect(self.prediction_changed)
-        self.layers.activity.connect(self.clock.event)
         self.cases_changed.connect(self._read_waiting)
         keys.bind(viewer, self)
         application = QApplication.instance()
@@ -222,37 +225,46 @@ class Session(QObject):
 
     # -- opening --------------------------------------------------------------------------------------------------
 
-    def open_case(self, case_id: str) -> None:
+    def open_case(self, case_id: str, *, audit: bool = False) -> None:
         """Show *case_id*: its scan, its newest label or draft, and the active model's prediction (never for guard).
 
         The edit on the screen is kept as a draft first. Of several calls in a row only the last one shows.
+
+        Parameters
+        ----------
+        audit : bool
+            Open it as a blind check: without a prediction, as a guard case.
         """
         if self.case_id is not None and case_id != self.case_id:
             self._agenda.visited(self.case_id)
-        self._open(case_id)
+        self._open(case_id, audit=audit)
 
-    def _open(self, case_id: str) -> None:
+    def _open(self, case_id: str, *, audit: bool = False) -> None:
         if self.project is None:
             return
         self.select_case(case_id)
         self._drafts.flush()
-        if case_id == self.case_id:  # another case was asked for and is not yet there; this one never left
+        here = case_id == self.case_id and self.opened is not None
+        if here and (
+            self.opened.audit or not audit
+        ):  # another case was asked for and is not yet there; this one never left
             self._opener.cancel()
             self.busy.emit("")
             return
         self.busy.emit(f"Opening {case_id}")
-        self._opener.open(case_id)
+        self._opener.open(case_id, audit=audit)
 
     def _on_shown(self, opened: OpenCase) -> None:
         self.case_id = opened.case.id
         self._empty_warned = None
-        self.clock.start(opened.draft_meta.get("seconds", 0.0), opened.draft_meta.get("strokes", 0))
+        self.clock.start(opened.draft_meta)
+        self._hand.settle()
         self._second.start()
         self.busy.emit("")
         self.select_case(self.case_id)
         self.case_opened.emit(self.case_id)
         self.draft_changed.emit(self.case_id, opened.has_draft)
-        self.elapsed.emit(self.clock.seconds)
+        self.elapsed.emit(self.clock.total)
         for text in opened.remarks:
             self.message.emit(text, "warning")
         self._prefetch()
@@ -263,14 +275,13 @@ class Session(QObject):
 
     def close_case(self) -> None:
         """Keep the open edit as a draft and empty the screen."""
-        self._drafts.flush()
+        self._drafts.leave()
         self._drafts.end()
         self._opener.cancel()
         self._second.stop()
         self.clock.stop()
         if self.case_id is not None:
             self.layers.clear()
-        if self.case_id is not None:
             self.case_id = None
             self.case_opened.emit(None)
 
@@ -299,17 +310,21 @@ class Session(QObject):
         if self.opened is None:
             return
         if self.opened.shown is None:
-            blind = self.opened.case.guard
-            words = "Guard cases are labelled without a prediction." if blind else "This case has no prediction yet."
+            words = "This case has no prediction yet."
+            if self.opened.blind:
+                what = "Blind checks" if self.opened.audit else "Guard cases"
+                words = f"{what} are labelled without a prediction."
             self.message.emit(words, "info")
             return
         self._drafts.accept(self.opened.shown)
+        self._hand.settle()
         self.prediction_changed.emit()
         self.message.emit("The prediction is now the label. Correct it, then save.", "info")
 
     def undo_accept(self) -> None:
         """Put the label back that was there before :meth:`accept` (again one step of Ctrl+Z)."""
         if self._drafts.undo_accept():
+            self._hand.settle()
             self.prediction_changed.emit()
             self.message.emit("The label from before Accept is back.", "info")
 
@@ -323,7 +338,7 @@ class Session(QObject):
         if not self._drafts.differs():
             self.message.emit(f"{self.case_id}: nothing changed since it was saved.", "info")
             return False
-        self._drafts.record(project_reading.account_name(), self._on_saved, self._on_save_failed)
+        self._drafts.record(self._on_saved, self._on_failed_read)
         self.prediction_changed.emit()
         return True
 
@@ -371,7 +386,7 @@ class Session(QObject):
     def restore(self, revision: int) -> None:
         """Make an old revision of the open case the newest one again; what is on the screen can be had by Ctrl+Z."""
         if self.opened is not None:
-            self._drafts.restore(revision, project_reading.account_name(), self._on_saved, self._say_error)
+            self._drafts.restore(revision, self._on_saved, self._say_error)
 
     def next_region(self) -> None:
         """Jump to the next uncertain region of the prediction, the largest first."""
@@ -381,6 +396,7 @@ class Session(QObject):
     def discard_draft(self) -> None:
         """Forget the unsaved strokes of the open case and show the saved label (Ctrl+Z brings them back)."""
         self._drafts.discard()
+        self._hand.settle()
 
     def refresh_predictions(self) -> None:
         """After a round: show the new prediction of the open case, read the next one ahead; strokes stay."""
@@ -404,8 +420,10 @@ class Session(QObject):
         self._over = True
         self._second.stop()
         self._opener.cancel()
-        self._flush_and_wait()
+        self._drafts.leave()
+        self._jobs.wait()
         self._drafts.end()
+        self._hand.release()
         self._link.release()
         self.layers.release()
         keys.unbind(self.viewer)
@@ -416,19 +434,12 @@ class Session(QObject):
 
     # -- answers from workers -------------------------------------------------------------------------------------
 
-    def _on_draft(self, case_id: str, has_draft: bool) -> None:
-        self.draft_changed.emit(case_id, has_draft)
-        self.cases_changed.emit()
-
     def _on_saved(self, revision: Revision) -> None:
+        self._hand.settle()
         self._agenda.done(revision.case)
         self.saved.emit(revision.case, revision.number)
         self.cases_changed.emit()
         self.message.emit(f"{revision.case} is saved (revision {revision.number}).", "info")
-
-    def _on_save_failed(self, error: DaslError) -> None:
-        self._say_error(error)
-        self.cases_changed.emit()
 
     def _on_failed_read(self, error: DaslError) -> None:
         self.busy.emit("")

@@ -206,7 +206,7 @@ class TestSave:
     def test_a_drawn_label_is_recorded_with_author_source_and_time(self, session, open_case, qtbot):
         open_case(session, "P-0")
         corner = stroke(session)
-        session.clock.seconds = 12.5
+        session.clock.edit_seconds = 12.5
         with qtbot.waitSignal(session.saved) as saved:
             assert session.save()
         assert saved.args == ["P-0", 1]
@@ -328,7 +328,7 @@ class TestDrafts:
     def test_switching_cases_never_asks_and_never_loses(self, session, open_case):
         open_case(session, "P-0")
         corner = stroke(session)
-        session.clock.seconds = 30
+        session.clock.edit_seconds = 30
         open_case(session, "P-1")
         assert not session.layers.label_view().any()
         open_case(session, "P-0")

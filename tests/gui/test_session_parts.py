@@ -7,42 +7,12 @@ from napari_dasl.errors import StorageError, VolumeError, WorkError
 from napari_dasl.widgets.agenda import Agenda
 from napari_dasl.widgets.case_facts import volume_words
 from napari_dasl.widgets.class_colors import class_color
-from napari_dasl.widgets.clock import EffortClock, in_words
 from napari_dasl.widgets.display_cache import Channel, display_array, span_of
 from napari_dasl.widgets.jobs import Jobs
 from napari_dasl.widgets.prefetch import find_focus, uncertain_regions
 from napari_dasl.widgets.project_reading import class_volumes
 from napari_dasl.widgets.window_presets import CT, MR, SUV, first_of, presets_for
 from napari_dasl.widgets.windowing import Windowing
-
-
-class TestClock:
-    @pytest.mark.parametrize(
-        ("events", "seconds"),
-        [([], 0), ([1, 2, 5], 5), ([10, 30], 30), ([1, 40, 41], 2), ([20], 20), ([20.1], 0), ([5, 4], 5)],
-    )
-    def test_gaps_of_more_than_twenty_seconds_are_pauses(self, events, seconds):
-        times = iter([0, *events])
-        clock = EffortClock(now=lambda: next(times))
-        clock.start()
-        for _ in events:
-            clock.event()
-        assert clock.seconds == pytest.approx(seconds)
-
-    def test_it_goes_on_from_the_draft_and_stands_still_after_stop(self):
-        times = iter([0, 3, 4])
-        clock = EffortClock(now=lambda: next(times))
-        clock.start(100, strokes=4)
-        clock.stroke()
-        clock.stop()
-        clock.event()
-        assert (clock.seconds, clock.strokes) == (103, 5)
-
-    @pytest.mark.parametrize(
-        ("seconds", "words"), [(0, "0 s"), (59.9, "59 s"), (125, "2 min 05 s"), (3840, "1 h 04 min")]
-    )
-    def test_words(self, seconds, words):
-        assert in_words(seconds) == words
 
 
 def test_the_agenda_keeps_passed_cases_for_the_end():
