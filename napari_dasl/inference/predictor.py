@@ -10,13 +10,14 @@ from torch import nn
 
 from napari_dasl.errors import InputError
 from napari_dasl.events import CancelCheck, Report, never, silent
+from napari_dasl.inference.dropout import dropouts
 from napari_dasl.inference.memory import memory_guard
 from napari_dasl.inference.sliding import PrecisionName, predict
 from napari_dasl.training.device import Precision
 from napari_dasl.training.prepare import from_network_grid, to_network_grid
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -99,14 +100,76 @@ class Predictor:
         Cancelled, OutOfMemory, WorkError
             See :func:`napari_dasl.inference.predict`.
         """
+        grid = self._grid(image, spacing)
+        probability = self._on_grid(grid, image, None, report, cancelled)
+        # Both grids at once are the peak of memory, and this one has done its work.
+        del grid
+        return _back(probability, image)
+
+    def passes(
+        self,
+        image: NDArray[np.float32],
+        spacing: Sequence[float],
+        count: int,
+        seed: int,
+        cancelled: CancelCheck = never,
+    ) -> Iterator[NDArray[np.float32]]:
+        """Class probabilities of a scan with dropout left on, several times.
+
+        Parameters
+        ----------
+        image, spacing, cancelled
+            As for :meth:`case`.
+        count : int
+            Passes.
+        seed : int
+            The passes follow from it and from the scan alone.
+
+        Yields
+        ------
+        array, float32, (K, z, y, x)
+            One per pass.
+
+        Raises
+        ------
+        InputError
+            When the network has no dropout, or as :meth:`case` does.
+        Cancelled, OutOfMemory, WorkError
+            See :func:`napari_dasl.inference.predict`.
+        """
+        if not self.drops:
+            raise InputError(
+                "This model has no dropout, so several passes of it say the same.",
+                "Train a new model: plans made from now on have dropout, older ones have none.",
+            )
+        grid = self._grid(image, spacing)
+        for number in range(count):
+            yield _back(self._on_grid(grid, image, seed + number, silent, cancelled), image)
+
+    @property
+    def drops(self) -> bool:
+        """Whether the network has dropout, so that passes of it differ."""
+        return bool(dropouts(self.network))
+
+    def _grid(self, image: NDArray[np.float32], spacing: Sequence[float]) -> NDArray[np.float32]:
+        """The scan on the network's grid, normalised."""
         if image.ndim != 4 or 0 in image.shape:
             raise InputError(
                 f"An image has shape (C, z, y, x), and this one has {tuple(image.shape)}.", "Add its channel axis."
             )
-        size = " × ".join(str(length) for length in image.shape[1:])
-        with memory_guard(f"resampling a scan of {size} voxels", "Close other programs and predict the scan again."):
-            grid = to_network_grid(image, (spacing[0], spacing[1], spacing[2]), self.plan)
-        probability = predict(
+        with memory_guard(_resampling(image), "Close other programs and predict the scan again."):
+            return to_network_grid(image, (spacing[0], spacing[1], spacing[2]), self.plan)
+
+    def _on_grid(
+        self,
+        grid: NDArray[np.float32],
+        image: NDArray[np.float32],
+        dropout_seed: int | None,
+        report: Report,
+        cancelled: CancelCheck,
+    ) -> NDArray[np.floating]:
+        """Probabilities on the network's grid."""
+        return predict(
             self.network,
             grid,
             patch=self.plan.patch,
@@ -118,13 +181,20 @@ class Predictor:
             channels_last=self.precision.channels_last,
             mirror=self.mirror,
             occupied=_occupied(image[0], grid.shape[1:]) if self.skip_air else None,
+            dropout_seed=dropout_seed,
             report=report,
             cancelled=cancelled,
         )
-        # Both grids at once are the peak of memory, and this one has done its work.
-        del grid
-        with memory_guard(f"resampling a scan of {size} voxels", "Close other programs and predict the scan again."):
-            return from_network_grid(probability, image.shape[1:])
+
+
+def _back(probability: NDArray[np.floating], image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Probabilities on the scan's grid, from the network's."""
+    with memory_guard(_resampling(image), "Close other programs and predict the scan again."):
+        return from_network_grid(probability, image.shape[1:])
+
+
+def _resampling(image: NDArray[np.float32]) -> str:
+    return f"resampling a scan of {' × '.join(str(length) for length in image.shape[1:])} voxels"
 
 
 def _occupied(scan: NDArray[np.float32], shape: Sequence[int]) -> NDArray[np.bool_]:

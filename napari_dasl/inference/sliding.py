@@ -18,6 +18,7 @@ from torch import nn
 
 from napari_dasl.errors import Cancelled, InputError, WorkError
 from napari_dasl.events import CancelCheck, Progress, Report, never, silent
+from napari_dasl.inference.dropout import dropping
 from napari_dasl.inference.memory import memory_guard
 from napari_dasl.inference.tiling import Triple, gaussian, pad_to, windows
 
@@ -45,6 +46,7 @@ def predict(
     mirror: Sequence[int] = (),
     occupied: NDArray[np.bool_] | None = None,
     dtype: type[np.float16] | type[np.float32] = np.float16,
+    dropout_seed: int | None = None,
     report: Report = silent,
     cancelled: CancelCheck = never,
 ) -> NDArray[np.floating]:
@@ -76,6 +78,8 @@ def predict(
         Windows without a true voxel are skipped; where no window looked, the background has probability 1.
     dtype : numpy.float16 or numpy.float32
         Of the result.
+    dropout_seed : int, optional
+        Leave dropout on, and drop what follows from this seed; norm layers stay frozen.
     report, cancelled
         Told and asked between two batches of windows.
 
@@ -105,7 +109,12 @@ def predict(
         return _outputs(network, inputs, out_channels, precision, mirror)
 
     hint = "Choose a smaller patch or fewer windows at a time, or close other programs."
-    with memory_guard(f"predicting a volume of {size} voxels", hint), _evaluating(network), torch.inference_mode():
+    with (
+        memory_guard(f"predicting a volume of {size} voxels", hint),
+        _evaluating(network),
+        dropping(network, dropout_seed),
+        torch.inference_mode(),
+    ):
         padded, before = pad_to(image, window)
         levels = _levels(padded.shape[1:], window, overlap, occupied, before)
         slab = _Slab(out_channels, window, padded.shape[1:], torch.device(device))
