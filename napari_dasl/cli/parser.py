@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from napari_dasl import __version__
-from napari_dasl.cli import desk_verbs, project_verbs, simulate_verbs, work_verbs
+from napari_dasl.cli import desk_verbs, project_verbs, pseudo_verbs, simulate_verbs, work_verbs
 from napari_dasl.errors import InputError
+from napari_dasl.project import presets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,7 +100,7 @@ def _project_verbs(verbs: Any) -> None:
     init.add_argument("--classes", type=_names, metavar="NAME,NAME", help="names of the labels 1, 2, …")
     init.add_argument("--network", choices=("unet",), default="unet", help="the network to train (default: unet)")
     init.add_argument(
-        "--preset", choices=("default",), default="default", help="the settings of training (default: default)"
+        "--preset", choices=presets.names(), default="default", help="settings to start from (default: default)"
     )
     chosen = init.add_mutually_exclusive_group()
     chosen.add_argument("--annotated", type=int, metavar="N", help="import the labels of N cases (default: all)")
@@ -171,18 +172,44 @@ def _work_verbs(verbs: Any) -> None:
         "train on the labelled scans, compare on the guard set, predict and rank the others",
         "round my-study --minutes 5",
     )
-    fit.add_argument("--phase", choices=("auto", "al"), default="auto", help="al: human labels only (what auto means)")
+    fit.add_argument(
+        "--phase",
+        choices=("auto", "spl", "al"),
+        default="auto",
+        help="spl: with pseudo-labels; al: human labels only; auto: the next of the project's phases (default)",
+    )
     length = fit.add_mutually_exclusive_group()
     length.add_argument("--epochs", type=_count, metavar="N", help="passes over the labelled scans")
     length.add_argument("--steps", type=_count, metavar="N", help="optimiser steps")
     length.add_argument("--minutes", type=_positive, metavar="M", help="minutes of training")
-    fit.add_argument("--from", dest="start", choices=("scratch", "active"), default="scratch", help="initial weights")
+    fit.add_argument(
+        "--from",
+        dest="start",
+        choices=("project", "scratch", "active"),
+        default="project",
+        help="initial weights (default: as project.toml says)",
+    )
     fit.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
     fit.add_argument(
         "--seed", type=int, metavar="S", help="seed of this round (default: the project's plus its number)"
     )
     fit.add_argument("--no-predict", action="store_true", help="train and compare only")
     fit.add_argument("--resume", action="store_true", help="go on with the round that was interrupted")
+
+    review = _add(
+        verbs,
+        "pseudo",
+        pseudo_verbs.pseudo,
+        "list the pseudo-labels; accept or reject them; switch them on or off",
+        "pseudo my-study --reject P-014",
+    )
+    change = review.add_mutually_exclusive_group()
+    change.add_argument("--accept", nargs="+", metavar="CASE", help="make each the human label of its case")
+    change.add_argument("--reject", nargs="+", metavar="CASE", help="never take a pseudo-label of these cases again")
+    change.add_argument("--allow", nargs="+", metavar="CASE", help="undo a rejection")
+    change.add_argument("--on", dest="switch", action="store_true", default=None, help="rounds may take pseudo-labels")
+    change.add_argument("--off", dest="switch", action="store_false", default=None, help="rounds take none")
+    review.add_argument("--author", help="who decides (default: the user of this machine)")
 
     predict = _add(
         verbs, "predict", work_verbs.predict, "predict the unlabelled scans with the active model", "predict my-study"

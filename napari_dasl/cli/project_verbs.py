@@ -82,12 +82,14 @@ def status(args: argparse.Namespace, output: Output) -> None:
             "model": active.id if active else None,
             "rounds": rounds,
             "name": project.config.name,
+            "selfpaced": {"enabled": project.config.selfpaced.enabled},
+            "minutes": project.annotation_seconds() / 60,
             "changed": {case.id: found for case in project.cases() if (found := project.check_scan(case.id))},
         }
     text = (
         f"{document['name']}: {document['cases']} cases, {document['annotated']} labelled "
         f"({document['guard']} in the guard set), {document['pool']} to label. "
-        f"Active model: {document['model'] or 'none yet'}."
+        f"Active model: {document['model'] or 'none yet'}. {document['minutes']:.0f} minutes of annotation."
     )
     output.answer(
         document, text, rows_table(("round", "phase", "state", "promoted", "dice"), rounds) if rounds else None
@@ -100,7 +102,7 @@ def label(args: argparse.Namespace, output: Output) -> None:
     """Record a mask as the human label of a case."""
     with Project.open(args.project) as project:
         revision = project.record_label(
-            args.case, args.mask, author=args.author or _me(), source="human", seconds=args.seconds
+            args.case, args.mask, author=args.author or this_user(), source="human", seconds=args.seconds
         )
     output.answer(
         {"case": revision.case, "revision": revision.number, "sha256": revision.sha256},
@@ -117,7 +119,7 @@ def labels(args: argparse.Namespace, output: Output) -> None:
 def restore(args: argparse.Namespace, output: Output) -> None:
     """Bring a label revision back, as a new one."""
     with Project.open(args.project) as project:
-        project.restore(args.case, args.revision, author=args.author or _me())
+        project.restore(args.case, args.revision, author=args.author or this_user())
         _answer_revisions(project.labels(args.case), output)
 
 
@@ -166,7 +168,8 @@ def _listed_cases(path: Path) -> tuple[str, ...]:
     return names
 
 
-def _me() -> str:
+def this_user() -> str:
+    """Return the name under which this machine knows its user."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # no entry for this user, as in some containers
