@@ -13,14 +13,16 @@ if TYPE_CHECKING:
     from napari_dasl.widgets.case_panel import CaseWidget
     from napari_dasl.widgets.dock import DaslDock
     from napari_dasl.widgets.learning import LearningWidget
+    from napari_dasl.widgets.pseudo_review import PseudoReviewWidget
     from napari_dasl.widgets.worklist import WorklistWidget
 
-__all__ = ["CaseWidget", "DaslDock", "LearningWidget", "WorklistWidget"]
+__all__ = ["CaseWidget", "DaslDock", "LearningWidget", "PseudoReviewWidget", "WorklistWidget"]
 
 _HOMES = {
     "CaseWidget": "case_panel",
     "DaslDock": "dock",
     "LearningWidget": "learning",
+    "PseudoReviewWidget": "pseudo_review",
     "WorklistWidget": "worklist",
 }
 

@@ -6,18 +6,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from napari_dasl.project.records import CaseState
+from napari_dasl.widgets.score_words import Part, parts
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from napari_dasl.project import Case, Project, Revision, Score
 
-_NUMBERS = {
-    "score": "Score",
-    "uncertainty": "Uncertainty (mean of 1 − p)",
-    "similarity": "Similarity to the other scans",
-    "difficulty": "Difficulty",
-}
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A case that looks like this one to the network: *likeness* is the cosine of their signatures, -1 to 1."""
+
+    case: str
+    likeness: float
+    labelled: bool
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Facts:
         The round that trained it.
     predicted : datetime or None
         When it was drawn (UTC).
+    diagnosis : str
+        What the similarity term did to the list of the active model, in sentences; "" where it was not used.
     """
 
     case: Case
@@ -49,6 +54,14 @@ class Facts:
     model: str | None
     model_round: int | None
     predicted: datetime | None
+    diagnosis: str = ""
+
+    @property
+    def neighbours(self) -> tuple[Neighbour, ...]:
+        """The most similar cases, labelled ones first, the most alike first."""
+        found = self.score.similar if self.score is not None else ()
+        named = [Neighbour(*one) for one in found]
+        return tuple(sorted(named, key=lambda one: (not one.labelled, -one.likeness)))
 
 
 def read_facts(project: Project, case_id: str) -> Facts:
@@ -65,12 +78,31 @@ def read_facts(project: Project, case_id: str) -> Facts:
         model=prediction.model if prediction is not None else None,
         model_round=rounds.get(prediction.model) if prediction is not None else None,
         predicted=prediction.created if prediction is not None else None,
+        diagnosis=_diagnosis(project),
     )
 
 
-def why(facts: Facts) -> str:
-    """Return, in words first, why the case is here."""
+def _diagnosis(project: Project) -> str:
+    """Return what the newest ranking said about its similarity term."""
+    told = project.events("ranking")
+    if not told:
+        return ""
+    said = told[-1].payload.get("notes", ())
+    return " ".join([said] if isinstance(said, str) else said)
+
+
+BLIND = (
+    "Blind check: the network labelled this scan for itself, and your label will tell how well. No prediction, no map "
+    "and no draft is shown until you save."
+)
+"""What is said while a pseudo-label is checked."""
+
+
+def why(facts: Facts, *, blind: bool = False) -> str:
+    """Return, in words first, why the case is here; *blind* while its pseudo-label is being checked."""
     case = facts.case
+    if blind:
+        return BLIND
     if case.state is CaseState.UNREADABLE:
         return f"This scan cannot be read: {case.reason.rstrip('.')}. The other cases are not affected."
     if case.state is CaseState.SKIPPED:
@@ -92,8 +124,10 @@ def why(facts: Facts) -> str:
     return "No network has seen this case yet. Any case is a good one to begin with."
 
 
-def prediction_words(facts: Facts) -> str:
+def prediction_words(facts: Facts, *, blind: bool = False) -> str:
     """Return which model drew the prediction, when, and from which round."""
+    if blind:
+        return "Prediction: hidden for the blind check"
     if facts.case.guard:
         return "Prediction: hidden for guard cases"
     if facts.model is None:
@@ -118,26 +152,24 @@ def label_words(facts: Facts) -> str:
     return f"Label: revision {last.number}, {sources[last.source]}, {last.created.astimezone():%d %b %H:%M}"
 
 
-def numbers(facts: Facts) -> list[tuple[str, str]]:
-    """Return name and value of every number behind the reason."""
-    rows: list[tuple[str, str]] = []
-    score = facts.score
-    if score is not None:
-        rows.append(("Rank", f"{score.rank} of {facts.waiting}"))
-        for name, words in _NUMBERS.items():
-            value = getattr(score, name)
-            if value is not None:
-                rows.append((words, f"{value:.4g}"))
-        rows += [
-            (name.replace("_", " "), f"{value:.4g}") for name, value in score.parts.items() if name not in _NUMBERS
-        ]
+def numbers(facts: Facts) -> list[Part]:
+    """Return every number behind the reason, in words."""
+    return [] if facts.score is None else list(parts(facts.score, facts.waiting))
+
+
+def particulars(facts: Facts) -> list[Part]:
+    """Return what is known of the scan and the files behind it."""
+    rows = []
     if facts.case.readable:
-        rows.append(("Voxels", " × ".join(str(size) for size in reversed(facts.case.shape))))
-        rows.append(("Voxel size", " × ".join(f"{size:.3g}" for size in reversed(facts.case.spacing)) + " mm"))
+        size = " × ".join(str(size) for size in reversed(facts.case.shape))
+        spacing = " × ".join(f"{size:.3g}" for size in reversed(facts.case.spacing))
+        rows.append(Part("Voxels", f"{size} of {spacing} mm", "Columns × rows × slices, and the size of one voxel."))
     if facts.model is not None and not facts.case.guard:
-        rows.append(("Model", facts.model))
-    rows += [(f"Scan ({series.channel})", str(series.path)) for series in facts.case.series]
-    return rows
+        rows.append(Part("Model", facts.model, "Which network drew the prediction."))
+    scans = (
+        Part(f"Scan ({one.channel})", str(one.path), "Where it lies; it is never changed.") for one in facts.case.series
+    )
+    return [*rows, *scans]
 
 
 def volume_words(millilitres: float) -> str:

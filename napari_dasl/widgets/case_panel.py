@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
-    QFormLayout,
     QGridLayout,
     QHBoxLayout,
     QInputDialog,
@@ -22,12 +21,14 @@ from qtpy.QtWidgets import (
 
 from napari_dasl.project.records import CaseState
 from napari_dasl.widgets import keys
-from napari_dasl.widgets.case_facts import Facts, label_words, numbers, prediction_words, read_facts, why
+from napari_dasl.widgets.case_facts import Facts, label_words, prediction_words, read_facts, why
 from napari_dasl.widgets.clock import in_words
 from napari_dasl.widgets.disclosure import Disclosure
 from napari_dasl.widgets.jobs import run_in_background
+from napari_dasl.widgets.map_key import MapKey
 from napari_dasl.widgets.paint_bar import PaintBar
 from napari_dasl.widgets.session import session_for
+from napari_dasl.widgets.why_numbers import WhyNumbers
 from napari_dasl.widgets.worklist_model import SIGNS
 
 if TYPE_CHECKING:
@@ -97,15 +98,15 @@ class CaseWidget(QWidget):
         layout.addLayout(self._build_buttons())
         self.paint = PaintBar(self.session, self)
         layout.addWidget(self.paint)
+        self.map_key = MapKey(self.session, self)
+        layout.addWidget(self.map_key)
         self.prediction = _text(faint=True)
         self.label = _text(faint=True)
         layout.addWidget(self.prediction)
         layout.addWidget(self.label)
-        self.numbers = QWidget(self)
-        self._numbers = QFormLayout(self.numbers)
-        self._numbers.setContentsMargins(14, 0, 0, 0)
-        self._numbers.setVerticalSpacing(1)
-        self.disclosure = Disclosure("Numbers", self.numbers, parent=self)
+        self.numbers = WhyNumbers(self)
+        self.numbers.chosen.connect(self.session.open_case)
+        self.disclosure = Disclosure("Why, in numbers", self.numbers, parent=self)
         layout.addWidget(self.disclosure)
         layout.addStretch(1)
 
@@ -232,15 +233,11 @@ class CaseWidget(QWidget):
             f"{facts.case.id}{f' · {scans}' if scans else ''}"
             f"&nbsp;&nbsp;<span style='color:{sign.colour}; font-weight:normal'>{sign.symbol} {sign.word}</span>"
         )
-        self.reason.setText(why(facts))
-        self.prediction.setText(prediction_words(facts))
+        blind = here and opened.audit
+        self.reason.setText(why(facts, blind=blind))
+        self.prediction.setText(prediction_words(facts, blind=blind))
         self.label.setText(label_words(facts))
-        while self._numbers.rowCount():
-            self._numbers.removeRow(0)
-        for name, value in numbers(facts):
-            line = _text(faint=True)
-            line.setText(value)
-            self._numbers.addRow(f"{name}:", line)
+        self.numbers.show_facts(facts, blind=blind)
         self._enable()
 
     def _enable(self, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""The dock: how far we are, what is next, and under it the worklist, the case and the learning."""
+"""The dock: how far we are, what is next, and under it the worklist, the case, the pseudo-labels and the learning."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from napari_dasl.widgets.case_panel import CaseWidget
 from napari_dasl.widgets.disclosure import Disclosure
 from napari_dasl.widgets.learning import LearningWidget
 from napari_dasl.widgets.message_strip import MessageStrip
+from napari_dasl.widgets.pseudo_review import PseudoReviewWidget
 from napari_dasl.widgets.round_runner import runner_for
 from napari_dasl.widgets.session import session_for
 from napari_dasl.widgets.snapshot import Snapshot, duration, header_words, snapshots_for
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 380, 640
 _CLOSE_CHECK_MS = 400
-_CASE_SHARE, _LEARNING_SHARE, _UNFOLDED_SHARE = 0.38, 0.26, 0.45
+_CASE_SHARE, _LEARNING_SHARE, _UNFOLDED_SHARE, _PSEUDO_SHARE = 0.38, 0.26, 0.45, 0.34
 _ABOUT = (
     "<b>napari-dasl {version}</b><br>Deep active self-paced learning for CT, PET and MRI: you label, a network learns "
     "beside you and asks for the cases that teach it most.<br><br>Research software; not a medical device."
@@ -66,6 +67,7 @@ class DaslDock(QWidget):
         self.start_page = StartPage(self.session, self)
         self.worklist = WorklistWidget(viewer, self, with_facts=False)
         self.case = CaseWidget(viewer, self)
+        self.pseudo = PseudoReviewWidget(viewer, self)
         self.learning = LearningWidget(viewer, self)
         self._window: QWidget | None = None
         self._arranged = False
@@ -75,6 +77,7 @@ class DaslDock(QWidget):
         self._closing = _after(self, _CLOSE_CHECK_MS, self._after_close)
         self._build()
         self.keeper.updated.connect(self._refresh)
+        self.pseudo.changed.connect(self._pseudo_changed)
         self.session.project_changed.connect(self._project_changed)
         self.session.case_opened.connect(self._retitle)
         self.session.selection_changed.connect(self._retitle)
@@ -148,15 +151,17 @@ class DaslDock(QWidget):
         self.worklist_part = Disclosure("Worklist", self.worklist, opened=True, section=True)
         self._case_area, self._learning_area = _scrolled(self.case), _scrolled(self.learning)
         self.case_part = Disclosure("This case", self._case_area, opened=True, section=True)
+        self.pseudo_part = Disclosure("Pseudo-labels", self.pseudo, section=True)
         self.learning_part = Disclosure("Learning", self._learning_area, opened=True, section=True)
+        self._parts = (self.worklist_part, self.case_part, self.pseudo_part, self.learning_part)
         self._rest = QWidget(self)
         splitter = QSplitter(Qt.Orientation.Vertical, self)
         splitter.setChildrenCollapsible(False)
         splitter.setHandleWidth(5)
-        for part, stretch in ((self.worklist_part, 4), (self.case_part, 3), (self.learning_part, 3), (self._rest, 0)):
+        for part, stretch in zip((*self._parts, self._rest), (4, 3, 3, 3, 0), strict=True):
             splitter.addWidget(part)
             splitter.setStretchFactor(splitter.indexOf(part), stretch)
-        for part in (self.worklist_part, self.case_part, self.learning_part):
+        for part in self._parts:
             part.toggled.connect(self._sections_changed)
         splitter.splitterMoved.connect(self._handle_moved)
         for part in self.learning.parts:
@@ -164,12 +169,19 @@ class DaslDock(QWidget):
         for content in (self.case, self.learning):
             content.installEventFilter(self)
         self.splitter = splitter
+        self._pseudo_changed()
         self._sections_changed()
         return splitter
 
+    def _pseudo_changed(self) -> None:
+        """Show the section of the pseudo-labels while there are any."""
+        self.pseudo_part.set_title(self.pseudo.title())
+        if self.pseudo_part.isHidden() != self.pseudo.empty:
+            self.pseudo_part.setHidden(self.pseudo.empty)
+            self._sections_changed()
+
     def _sections_changed(self, *_: object) -> None:
-        parts = (self.worklist_part, self.case_part, self.learning_part)
-        self._rest.setVisible(not any(part.is_open for part in parts))
+        self._rest.setVisible(not any(part.is_open for part in self._parts if not part.isHidden()))
         self._arranged = False
         self._arrange()
 
@@ -202,8 +214,13 @@ class DaslDock(QWidget):
         unfolded = any(part.is_open for part in self.learning.parts)
         share = _UNFOLDED_SHARE if unfolded else _LEARNING_SHARE
         learning = self._share(self.learning_part, self._learning_area, total, share)
-        worklist = max(0, total - case - learning) if self.worklist_part.is_open else 0
-        self.splitter.setSizes([worklist, case, learning, 0])
+        pseudo = 0
+        if self.pseudo_part.is_open:
+            pseudo = int(total * _PSEUDO_SHARE)
+        elif not self.pseudo_part.isHidden():
+            pseudo = self.pseudo_part.maximumHeight()
+        worklist = max(0, total - case - pseudo - learning) if self.worklist_part.is_open else 0
+        self.splitter.setSizes([worklist, case, pseudo, learning, 0])
 
     def _share(self, part: Disclosure, area: QScrollArea, total: int, share: float) -> int:
         heading = part.height() - area.height() if part.is_open else 0

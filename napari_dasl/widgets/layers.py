@@ -53,7 +53,8 @@ class LayerBoard(QObject):
     -----
     Signals: ``painted()`` once per stroke; ``redrawn()`` when the label layer was redrawn though the slice did not
     change (undo, redo, and some harmless reasons); ``activity()`` on every sign of work at the canvas;
-    ``overlays_changed()`` when visibility, outline, opacity or the paint class changed.
+    ``overlays_changed()`` when visibility, outline, opacity or the paint class changed, or a map arrived.
+    Attribute ``has_map``: whether the uncertainty of the open case was read.
     """
 
     painted = Signal()
@@ -69,6 +70,7 @@ class LayerBoard(QObject):
         self._swapping = False
         self._hidden = ["label", "prediction"]
         self._seen: dict[str, bool] = {}
+        self.has_map = False
         self._regions: tuple[tuple[int, int, int], ...] = ()
         self._region = -1
         self._found = True
@@ -181,6 +183,7 @@ class LayerBoard(QObject):
         """Show uncertainty and probability, which arrive a moment after the case."""
         with self._swap():
             self._show_maps(maps)
+        self.overlays_changed.emit()
         if not self._found and maps.regions:
             self._found = True
             self._go_to(maps.regions[0])
@@ -197,6 +200,7 @@ class LayerBoard(QObject):
                 self._layers.empty(role)
             if "label" in self._layers:
                 self._forget_undo(self._layers["label"])
+        self.has_map = False
         self._regions = ()
         self._view.forget()
         self._words.refresh(None)
@@ -225,6 +229,7 @@ class LayerBoard(QObject):
     def _show_maps(self, maps: Maps | None) -> None:
         reference = self._channels[0]
         zeros = np.broadcast_to(np.float32(0), reference.array.shape)
+        self.has_map = maps is not None
         self._regions = maps.regions if maps is not None else ()
         self._region = -1
         for role in ("probability", "uncertainty"):

@@ -1,5 +1,6 @@
 """The panel of a case: words first, verbs that say what they do, nothing under the mouse that moves."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from napari_dasl.project import Case, CaseState, Revision, Score
 from napari_dasl.volumes import FileStamp, Geometry
-from napari_dasl.widgets.case_facts import Facts, label_words, numbers, prediction_words, why
+from napari_dasl.widgets.case_facts import Facts, label_words, numbers, particulars, prediction_words, why
 from napari_dasl.widgets.case_panel import CaseWidget
 from napari_dasl.widgets.keys import HELP, help_html
 
@@ -60,10 +61,29 @@ class TestWords:
         assert label_words(facts()) == "Label: none saved yet"
 
     def test_every_number_is_behind_the_disclosure(self):
-        rows = dict(numbers(facts()))
-        assert rows["Rank"] == "3 of 115"
-        assert rows["Score"] == "0.41"
-        assert rows["surface share"] == "0.25"
+        rows = {row.name: row for row in numbers(facts())}
+        assert rows["Place in the list"].value == "3 of 115"
+        assert rows["Score"].value == "0.41"
+        assert rows["Surface share"].value == "0.25"  # a number that nobody gave words yet is shown all the same
+        assert all(row.meaning for row in rows.values())
+
+    def test_the_scan_and_the_model_behind_it_are_named(self):
+        rows = {row.name: row.value for row in particulars(facts())}
+        assert rows["Voxels"] == "512 × 512 × 134 of 0.7 × 0.7 × 3 mm"
+        assert rows["Model"] == "r0002-ab"
+        assert rows["Scan (image)"].endswith("P-014.nii.gz")
+        assert "Model" not in {row.name for row in particulars(facts(guard=True))}
+
+    def test_a_blind_check_says_so_and_names_no_prediction(self):
+        assert "Blind check" in why(facts(words="unsure at one edge"), blind=True)
+        assert prediction_words(facts(), blind=True) == "Prediction: hidden for the blind check"
+
+    def test_labelled_cases_come_first_among_the_similar_ones(self):
+        near = (("a", 0.9, False), ("b", 0.8, True), ("c", 0.85, True))
+        given = facts()
+        given = replace(given, score=replace(given.score, similar=near))
+        assert [one.case for one in given.neighbours] == ["c", "b", "a"]
+        assert facts(score=False).neighbours == ()
 
     def test_the_help_names_every_key(self):
         assert "".join(key for key, _ in HELP) == "NQKJHGUW"
@@ -169,6 +189,31 @@ class TestPanel:
         with qtbot.waitSignal(session.case_opened):
             panel.skip.menu().actions()[0].trigger()
         qtbot.waitUntil(lambda: session.project.case("P-0").reason == "Image quality too poor")
+
+    def test_the_numbers_teach_and_the_similar_cases_open(self, panel, session, study, open_case, qtbot):
+        score = study.project.scores()[0]
+        near = (("P-3", 0.97, True), ("P-1", 0.95, False))
+        study.project.save_scores(score.model, [replace(score, similar=near, parts={"uncertain_regions": 2.0})])
+        study.project.log_event("ranking", {"notes": ["Similarity changed almost nothing."]})
+        open_case(session, "P-0")
+        panel.disclosure.set_open(True)
+        qtbot.waitUntil(lambda: [link.text() for link in panel.numbers.similar.links] == ["● P-3  0.97", "○ P-1  0.95"])
+        rows = {name.text(): (value.text(), value.toolTip()) for name, value in panel.numbers.rows}
+        assert rows["Unsure edges"][0] == "2"
+        assert "Press U" in rows["Unsure edges"][1]
+        assert panel.numbers.diagnosis.text() == "Similarity changed almost nothing."
+        with qtbot.waitSignal(session.case_opened):
+            panel.numbers.similar.links[0].click()
+        assert session.case_id == "P-3"
+
+    def test_the_key_of_the_uncertainty_map_shows_with_the_map(self, panel, session, open_case, qtbot):
+        open_case(session, "P-0")
+        qtbot.waitUntil(lambda: session.layers.has_map)
+        assert not panel.map_key.isVisible()
+        session.layers.toggle("uncertainty")
+        assert panel.map_key.isVisible()
+        session.layers.toggle("uncertainty")
+        assert not panel.map_key.isVisible()
 
     def test_it_is_narrow_enough_for_a_small_screen(self, panel, session, open_case):
         open_case(session, "P-0")

@@ -39,7 +39,7 @@ def test_the_window_loads_no_torch():
 def test_unknown_names_are_refused():
     import napari_dasl.widgets as widgets
 
-    assert dir(widgets) == ["CaseWidget", "DaslDock", "LearningWidget", "WorklistWidget"]
+    assert dir(widgets) == ["CaseWidget", "DaslDock", "LearningWidget", "PseudoReviewWidget", "WorklistWidget"]
     with pytest.raises(AttributeError, match="no attribute 'Dock'"):
         widgets.Dock  # noqa: B018 - the lookup is what is tested
 
@@ -53,7 +53,7 @@ def test_the_manifest_names_things_that_exist():
         module, _, name = str(command.python_name).partition(":")
         assert callable(getattr(importlib.import_module(module), name)), command.id
     widgets = {str(widget.command): widget.display_name for widget in manifest.contributions.widgets}
-    assert list(widgets.values()) == ["DASL", "Worklist", "This case", "Learning"]
+    assert list(widgets.values()) == ["DASL", "Worklist", "This case", "Learning", "Pseudo-labels"]
 
 
 @pytest.mark.gui
@@ -88,7 +88,7 @@ def test_the_plugin_opens_from_napari_with_one_session_for_all_its_widgets(make_
     viewer = make_napari_viewer()
     widgets = [
         viewer.window.add_plugin_dock_widget("napari-dasl", name)[1]
-        for name in ("DASL", "Worklist", "This case", "Learning")
+        for name in ("DASL", "Worklist", "This case", "Learning", "Pseudo-labels")
     ]
     sessions = {id(widget.session) for widget in widgets}
     assert len(sessions) == 1

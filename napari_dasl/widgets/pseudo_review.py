@@ -1,0 +1,324 @@
+"""*Pseudo-labels*: what the network drew for itself, to look at, accept, edit or reject; and the blind checks."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QItemSelectionModel, QModelIndex, QSize, Qt, Signal
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QGridLayout,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QTableView,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_dasl.widgets.blind_check import blind_checks_for
+from napari_dasl.widgets.pseudo_keeper import pseudo_keeper_for
+from napari_dasl.widgets.pseudo_model import PseudoColumn, PseudoDelegate, PseudoModel, PseudoProxy
+from napari_dasl.widgets.pseudo_rows import PseudoRow, PseudoSnapshot, PseudoState, quality_words, summary_words
+from napari_dasl.widgets.pseudo_verbs import DECIDABLE, PseudoVerbs
+from napari_dasl.widgets.session import session_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import napari.viewer  # napari passes the viewer to a widget whose annotation reads exactly like this
+    from qtpy.QtGui import QHideEvent, QKeyEvent, QShowEvent
+
+_LETTERS = ("A", "E", "R")
+_WIDTHS = {PseudoColumn.WEIGHT: 86, PseudoColumn.LOSS: 54, PseudoColumn.VOLUME: 62, PseudoColumn.STATE: 88}
+
+
+class PseudoTable(QTableView):
+    """The table; Enter opens, and the letters on the buttons press them.
+
+    Notes
+    -----
+    Signal: ``letter(str)``, one of A, E and R.
+    """
+
+    letter = Signal(str)
+
+    def sizeHint(self) -> QSize:
+        """Return room for some rows; more are scrolled."""
+        rows = min(8, max(3, self.model().rowCount())) if self.model() is not None else 3
+        return QSize(300, self.horizontalHeader().height() + rows * self.verticalHeader().defaultSectionSize() + 6)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Open the case under the cursor with Enter, decide with a letter."""
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.currentIndex().isValid():
+            self.activated.emit(self.currentIndex())
+            return
+        pressed = event.text().upper()
+        if pressed in _LETTERS and not event.modifiers() and not event.isAutoRepeat():
+            self.letter.emit(pressed)
+            return
+        super().keyPressEvent(event)
+
+
+class PseudoReviewWidget(QWidget):
+    """The pseudo-labels of the viewer's project.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Its session is shared with the other widgets.
+
+    Notes
+    -----
+    Signal: ``changed()`` when the number of pseudo-labels or blind checks may have changed.
+    """
+
+    changed = Signal()
+
+    def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.session = session_for(viewer)
+        self.keeper = pseudo_keeper_for(self.session)
+        self.checks = blind_checks_for(self.session)
+        self.verbs = PseudoVerbs(self.session, self)
+        self.model = PseudoModel(self)
+        self.proxy = PseudoProxy(self)
+        self.proxy.setSourceModel(self.model)
+        self.offers: list[tuple[QPushButton, QPushButton]] = []
+        self._offered: tuple[str, ...] = ()
+        self._build()
+        self.keeper.updated.connect(self._refresh)
+        self.session.case_opened.connect(self._follow)
+        self.session.selection_changed.connect(self._follow)
+        self._refresh(self.keeper.snapshot)
+
+    # -- building -------------------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 0, 4, 4)
+        layout.setSpacing(4)
+        self.words, self.quality = _text(self), _text(self)
+        self.quality.setToolTip(
+            "<qt>Mean overlap (Dice) of pseudo-labels with labels that people drew without seeing them, of cases drawn "
+            "by lot. 1 is the same outline; below 0.7 the network should not learn from them.</qt>"
+        )
+        self._checks = QGridLayout()
+        self._checks.setSpacing(4)
+        self._checks.setColumnStretch(0, 1)
+        layout.addWidget(self.words)
+        layout.addWidget(self.quality)
+        layout.addLayout(self._checks)
+        self.table = self._build_table()
+        layout.addWidget(self.table, 1)
+        layout.addLayout(self._build_buttons())
+
+    def _build_table(self) -> QTableView:
+        table = PseudoTable(self)
+        table.setModel(self.proxy)
+        table.setItemDelegate(PseudoDelegate(table))
+        table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        table.setShowGrid(False)
+        table.setWordWrap(False)
+        table.setTabKeyNavigation(False)
+        table.setSortingEnabled(True)
+        table.sortByColumn(PseudoColumn.WEIGHT, Qt.SortOrder.AscendingOrder)
+        table.setAccessibleName("Pseudo-labels")
+        table.setToolTip("Enter or a double click opens the case with the pseudo-label's dotted outline.")
+        table.verticalHeader().hide()
+        table.verticalHeader().setDefaultSectionSize(22)
+        header = table.horizontalHeader()
+        header.setHighlightSections(False)
+        header.setMinimumSectionSize(30)
+        header.setSectionResizeMode(PseudoColumn.CASE, QHeaderView.ResizeMode.Stretch)
+        for column, width in _WIDTHS.items():
+            table.setColumnWidth(column, width)
+        table.activated.connect(self._open)
+        table.selectionModel().currentChanged.connect(self._chosen)
+        table.letter.connect(self._press)
+        return table
+
+    def _build_buttons(self) -> QHBoxLayout:
+        self.accept = _button(
+            "Accept  A", "Make it a label of yours: the network learns from it with full weight.", self._accept
+        )
+        self.edit = _button("Edit  E", "Open it as a draft, to correct it. Nothing is saved yet.", self._edit)
+        self.reject = _button("Reject  R", "Never learn from it again, in this project.", self._reject)
+        line = QHBoxLayout()
+        line.setSpacing(4)
+        for button in (self.accept, self.edit, self.reject):
+            line.addWidget(button)
+        return line
+
+    def _build_offers(self, audits: tuple[str, ...]) -> None:
+        """Offer the blind checks, each with a way to skip it."""
+        if audits == self._offered:
+            return
+        self._offered = audits
+        for pair in self.offers:
+            for button in pair:
+                self._checks.removeWidget(button)
+                button.deleteLater()
+        self.offers = []
+        for line, case in enumerate(audits):
+            check = _button(
+                f"Check blind: {case}",
+                "<qt>Drawn by lot. Label it without seeing what the network drew; the overlap of both tells how good "
+                "its pseudo-labels are.</qt>",
+                partial(self.checks.start, case),
+            )
+            skip = _button("Skip", "Do not check this one; it stays a pseudo-label.", partial(self.checks.skip, case))
+            skip.setAccessibleName(f"Skip the blind check of {case}")
+            self._checks.addWidget(check, line, 0)
+            self._checks.addWidget(skip, line, 1)
+            self.offers.append((check, skip))
+
+    # -- showing --------------------------------------------------------------------------------------------------
+
+    def title(self) -> str:
+        """Return the heading of the section: how many the network learns from."""
+        return f"Pseudo-labels · {len(self.keeper.snapshot.in_use)}"
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to review and nothing to take back."""
+        return not self.keeper.snapshot.rows
+
+    def _refresh(self, snapshot: PseudoSnapshot) -> None:
+        chosen = self.chosen()
+        self.model.set_rows(snapshot.rows)
+        if chosen is not None and self.chosen() is None:
+            self._select(chosen.case)
+        self.words.setText(summary_words(snapshot))
+        self.quality.setText(quality_words(snapshot.quality))
+        self.quality.setVisible(snapshot.quality is not None)
+        self._build_offers(snapshot.audits)
+        for part in (self.table, self.accept, self.edit, self.reject):
+            part.setVisible(bool(snapshot.rows))
+        self.table.updateGeometry()
+        self._enable()
+        self._outline()
+        self.changed.emit()
+
+    def chosen(self) -> PseudoRow | None:
+        """Return the row under the cursor."""
+        index = self.proxy.mapToSource(self.table.currentIndex())
+        return self.model.rows[index.row()] if index.isValid() else None
+
+    def _select(self, case_id: str | None) -> None:
+        place = self.model.row_of(case_id)
+        if place >= 0:
+            index = self.proxy.mapFromSource(self.model.index(place, 0))
+            flags = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
+            self.table.selectionModel().setCurrentIndex(index, flags)
+
+    def _chosen(self, current: QModelIndex, previous: QModelIndex) -> None:
+        row = self.chosen()
+        self._enable()
+        if row is not None and self.table.hasFocus():
+            self.session.select_case(row.case)
+        self._outline()
+
+    def _follow(self, *_: object) -> None:
+        """Go to the case that was selected or opened elsewhere."""
+        row = self.chosen()
+        wanted = self.session.selected_id
+        if row is None or row.case != wanted:
+            self._select(wanted)
+        self._outline()
+
+    def _enable(self) -> None:
+        row = self.chosen()
+        state = row.state if row is not None else None
+        refused = state is PseudoState.REJECTED
+        for button in (self.accept, self.edit):
+            button.setEnabled(state in DECIDABLE)
+        self.reject.setEnabled(state in DECIDABLE or refused)
+        self.reject.setText("Undo reject  R" if refused else "Reject  R")
+
+    def _outline(self) -> None:
+        """Show the chosen pseudo-label on the scan while this section is open."""
+        self.verbs.outline(self.chosen() if self.isVisible() else None)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Join the main window, and show the outline."""
+        super().showEvent(event)
+        self.session.watch(self.window())
+        self._follow()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        """Take the outline away."""
+        super().hideEvent(event)
+        self.verbs.outline(None)
+
+    # -- verbs ----------------------------------------------------------------------------------------------------
+
+    def _open(self, index: QModelIndex) -> None:
+        row = self.chosen()
+        if row is not None and row.state is PseudoState.BLIND:
+            self.checks.start(row.case)
+        elif row is not None:
+            self.session.open_case(row.case)
+
+    def _accept(self) -> None:
+        self._decide(self.verbs.accept)
+
+    def _edit(self) -> None:
+        row = self.chosen()
+        if row is not None:
+            self.verbs.edit(row)
+
+    def _reject(self) -> None:
+        row = self.chosen()
+        if row is not None and row.state is PseudoState.REJECTED:
+            self.verbs.allow(row)
+        else:
+            self._decide(self.verbs.reject)
+
+    def _press(self, letter: str) -> None:
+        button = dict(zip(_LETTERS, (self.accept, self.edit, self.reject), strict=True))[letter]
+        button.click()  # which does nothing while it is greyed out
+
+    def _decide(self, verb: Callable[[PseudoRow], bool]) -> None:
+        """Act on the chosen one and go on to the next; where it was on the screen, the next one is opened."""
+        row = self.chosen()
+        if row is None:
+            return
+        following = self._next_after(row)
+        if not verb(row) or following is None:
+            return
+        self._select(following.case)
+        if self.session.case_id == row.case:
+            self.session.open_case(following.case)
+
+    def _next_after(self, row: PseudoRow) -> PseudoRow | None:
+        """Return the next row in the order on the screen that can be decided, else the first such."""
+        shown = [
+            self.model.rows[self.proxy.mapToSource(self.proxy.index(number, 0)).row()]
+            for number in range(self.proxy.rowCount())
+        ]
+        at = next(number for number, one in enumerate(shown) if one.case == row.case)
+        return next((one for one in shown[at + 1 :] + shown[:at] if one.state in DECIDABLE), None)
+
+
+def _text(parent: QWidget) -> QLabel:
+    label = QLabel(parent)
+    label.setWordWrap(True)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    label.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+    return label
+
+
+def _button(text: str, tip: str, action: Callable[[], object]) -> QPushButton:
+    button = QPushButton(text)
+    button.setToolTip(tip)
+    button.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # a click leaves the keyboard with the picture
+    button.clicked.connect(lambda: action())
+    return button

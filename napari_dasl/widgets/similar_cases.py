@@ -1,0 +1,82 @@
+"""The cases that look most like this one to the network, as links that open them."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import QLabel, QToolButton, QVBoxLayout, QWidget
+from superqt import QFlowLayout
+
+from napari_dasl.project.records import CaseState
+from napari_dasl.widgets.worklist_model import SIGNS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_dasl.widgets.case_facts import Neighbour
+
+_HEADING = "Looks most like"
+_MEANING = (
+    "Scans in which the network sees nearly the same as here. Labelled ones show what it learnt from; unlabelled ones "
+    "are what this label will help with."
+)
+
+
+class SimilarCases(QWidget):
+    """A row of links, labelled cases first.
+
+    Notes
+    -----
+    Signal: ``chosen(case id)`` when a link is pressed.
+    """
+
+    chosen = Signal(str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.links: list[QToolButton] = []
+        self._shown: tuple[Neighbour, ...] = ()
+        heading = QLabel(_HEADING, self)
+        heading.setToolTip(_MEANING)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 2, 0, 0)
+        layout.setSpacing(2)
+        layout.addWidget(heading)
+        self._flow = QFlowLayout()
+        self._flow.setSpacing(3)
+        layout.addLayout(self._flow)
+        self.hide()
+
+    def show_cases(self, neighbours: Sequence[Neighbour]) -> None:
+        """Show links to *neighbours*; nothing at all where there are none."""
+        if tuple(neighbours) != self._shown:
+            self._shown = tuple(neighbours)
+            for link in self.links:
+                self._flow.removeWidget(link)
+                link.deleteLater()
+            self.links = [self._link(one) for one in neighbours]
+            for link in self.links:
+                self._flow.addWidget(link)
+        self.setVisible(bool(neighbours))
+
+    def _link(self, one: Neighbour) -> QToolButton:
+        sign = SIGNS[CaseState.LABELLED if one.labelled else CaseState.UNLABELLED]
+        link = QToolButton(self)
+        link.setText(f"{sign.symbol} {one.case}  {one.likeness:.2f}")
+        link.setToolTip(
+            f"Open {one.case} ({sign.word}); J comes back here. Likeness {one.likeness:.3f}: 1 is the same, 0 has "
+            "nothing in common."
+        )
+        link.setAccessibleName(f"Open {one.case}, {sign.word}, likeness {one.likeness:.2f}")
+        link.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        link.setStyleSheet(
+            "QToolButton { padding: 1px 5px; border: 1px solid rgba(128, 128, 128, 90); border-radius: 4px; }"
+            "QToolButton:hover, QToolButton:focus { border-color: #56B4E9; }"
+        )
+        link.clicked.connect(partial(self._choose, one.case))
+        return link
+
+    def _choose(self, case_id: str, _checked: bool = False) -> None:
+        self.chosen.emit(case_id)
