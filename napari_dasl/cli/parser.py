@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from napari_dasl import __version__
-from napari_dasl.cli import desk_verbs, project_verbs, pseudo_verbs, simulate_verbs, work_verbs
+from napari_dasl.cli import desk_verbs, project_verbs, pseudo_verbs, report_verbs, simulate_verbs, work_verbs
 from napari_dasl.errors import InputError
 from napari_dasl.project import presets
 
@@ -310,6 +310,23 @@ def _desk_verbs(verbs: Any) -> None:
         "--make-only", action="store_true", help="make the project and train its first round, open nothing"
     )
     demo.add_argument("--report", type=Path, metavar="DIR", help="where the pictures and the summary go (DIR-report)")
+    report = _add(
+        verbs,
+        "report",
+        report_verbs.report,
+        "write one page about a project, figures included, that opens without a network",
+        "report my-study --out my-study.html",
+    )
+    report.add_argument("--out", type=Path, metavar="FILE", help="where to (default: PROJECT/reports/report.html)")
+    report.add_argument(
+        "--simulation",
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="DIR",
+        help="also show these simulations, beside those of the project",
+    )
     _add(verbs, "open", desk_verbs.open_, "open napari on a project", "open my-study")
     _add(
         verbs, "engine", desk_verbs.engine, "serve rounds and predictions on standard streams", "engine", project=False
