@@ -45,6 +45,9 @@ def test_holds_the_package_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"napari_dasl"}
     assert "napari_dasl/napari.yaml" in names
+    presets = {f"napari_dasl/project/presets/{path.name}" for path in (ROOT / "napari_dasl").rglob("presets/*.toml")}
+    assert len(presets) >= 2
+    assert presets <= set(names)
 
 
 def test_works_away_from_the_checkout(wheel, tmp_path):

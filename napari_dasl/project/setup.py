@@ -73,6 +73,8 @@ def make(
     modality : {"CT", "PET", "MR"}
     classes : sequence of str, optional
         Names of the labels 1, 2, …. Without it, those of a ``dataset.json`` beside the images, else one per value.
+    preset : str
+        One of `presets.names`; its settings are written into ``project.toml``.
     annotated : int or sequence of str, optional
         Import the labels of so many cases, drawn with *seed*, or of these; all when left out.
     guard : float

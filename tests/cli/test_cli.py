@@ -112,6 +112,20 @@ class TestInit:
                 drawn.append({case.id for case in project.cases() if case.labelled})
         assert drawn[0] == drawn[1] != drawn[2]
 
+    def test_starts_from_a_preset(self, scans, tmp_path, call):
+        words = ("--images", scans / "images", "--modality", "MR", "--preset", "dasl-paper")
+        assert call("init", tmp_path / "s", *words)[0] == 0
+        with Project.open(tmp_path / "s") as project:
+            config = project.config
+        assert (config.preset, config.ranking.strategy, config.selfpaced.pace) == ("dasl-paper", "dasl", "paper")
+
+    def test_an_unknown_preset_is_refused_with_those_there_are(self, scans, tmp_path, capsys):
+        words = ("--images", str(scans / "images"), "--modality", "MR", "--preset", "dasl")
+        assert main(["init", str(tmp_path / "s"), *words]) == 2
+        said = capsys.readouterr().err
+        assert "dasl-paper" in said
+        assert said.count("\n") == 1
+
     def test_reports_what_it_left_out(self, scans, tmp_path, call):
         mixed = tmp_path / "mixed"
         mixed.mkdir()
@@ -184,6 +198,20 @@ class TestLabels:
         code, _, said = call("labels", study, "p0l")
         assert code == 2
         assert "p0" in said
+
+
+class TestStatus:
+    def test_says_whether_the_network_teaches_itself_and_what_labels_cost(self, study, scans, call):
+        fresh = call("status", study)[1]
+        assert fresh["selfpaced"] == {"enabled": True}
+        assert fresh["minutes"] == 0
+        with Project.open(study) as project:
+            case = project.pool()[0].id
+            project.update_config(selfpaced__enabled=False)
+        call("label", study, case, scans / "labels" / f"{case}.nii.gz", "--seconds", 90)
+        later = call("status", study)[1]
+        assert later["selfpaced"] == {"enabled": False}
+        assert later["minutes"] == pytest.approx(1.5)
 
 
 class TestTheLoop:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from napari_dasl.errors import ProjectError
-from napari_dasl.project import ProjectConfig, RankingConfig, config
+from napari_dasl.project import ProjectConfig, RankingConfig, SelfpacedConfig, config
 
 STUDY = ProjectConfig(
     name='Liver "pilot" 2026',
@@ -60,6 +60,20 @@ def test_every_key_stands_under_a_comment(file):
         ('["liver", "tumour"]', "[]", ("classes", "at least 1")),
         ('modality = "CT"', "", ("modality", "missing", "CT, PET, MR")),
         ('modality = "CT"', "modality = CT", ("not valid TOML", "line")),
+        ("beta = 2.0", "beta = nan", ("ranking.beta", "nan")),
+        ("pace0 = 0.005", "pace0 = inf", ("selfpaced.pace0", "inf", "a finite number")),
+        ("explore = 0.0", "explore = 1.5", ("ranking.explore", "1.5", "less than or equal to 1")),
+        ("samples = 6", "samples = 1", ("ranking.samples", "1", "greater than or equal to 2")),
+        ('start = "scratch"', 'start = "activ"', ("training.start", "'activ'", "scratch, active", "mean active?")),
+        ('pace = "quantile"', 'pace = "papr"', ("selfpaced.pace", "'papr'", "quantile, paper", "mean paper?")),
+        ('regularizer = "rescaled"', 'regularizer = "logaritmic"', ("one of linear, hard", "mean logarithmic?")),
+        ("quantile = 0.2", "quantil = 0.2", ("quantil in [selfpaced]", "unknown", "Did you mean quantile?")),
+        ("[selfpaced]", "[selfpased]", ("selfpased", "unknown", "Did you mean selfpaced?")),
+        ('["spl", "al", "spl"]', '["spl", "sl"]', ("selfpaced.phases[1]", "'sl'", "one of spl, al", "Did you mean")),
+        ('["spl", "al", "spl"]', '["spl"]', ("selfpaced.phases", 'at least one "al"')),
+        ('["spl", "al", "spl"]', "[]", ("selfpaced.phases", "at least 1")),
+        ("ceiling = 0.8", "ceiling = 0.1", ("selfpaced.ceiling", "0.1", "as large as quantile")),
+        ("least_dice = 0.5", "least_dice = 50", ("selfpaced.least_dice", "50", "less than or equal to 1")),
     ],
 )
 def test_a_mistake_is_named_with_file_key_value_and_what_is_allowed(file, old, new, words):
@@ -97,3 +111,28 @@ def test_an_update_to_none_takes_the_key_away(file):
     new, text = config.updated(file, {"training.steps": None})
     assert new.training.steps is None
     assert "steps = 100" not in text
+
+
+def test_a_file_of_before_self_pacing_has_the_defaults(tmp_path):
+    path = tmp_path / "project.toml"
+    path.write_text('name = "old"\nmodality = "MR"\npreset = "default"\n[ranking]\nquery = 7\n', encoding="utf-8")
+    old = config.load(path)
+    assert (old.ranking.query, old.ranking.samples, old.ranking.power, old.ranking.explore) == (7, 6, 8.0, 0.0)
+    assert old.training.start == "scratch"
+    assert old.selfpaced == SelfpacedConfig()
+    assert old.selfpaced.phases == ("spl", "al", "spl")
+
+
+@pytest.mark.parametrize(
+    ("pace", "regularizer", "refused"),
+    [("paper", "logarithmic", True), ("quantile", "logarithmic", False), ("paper", "linear", False)],
+)
+def test_the_logarithm_has_no_room_for_a_pace_of_one(file, pace, regularizer, refused):
+    changed(file, "pace0 = 0.005", "pace0 = 1.0")
+    changed(file, 'pace = "quantile"', f'pace = "{pace}"')
+    changed(file, 'regularizer = "rescaled"', f'regularizer = "{regularizer}"')
+    if refused:
+        with pytest.raises(ProjectError, match=r"selfpaced\.pace0 is 1\.0, but must be below 1 with the logarithmic"):
+            config.load(file)
+    else:
+        assert config.load(file).selfpaced.pace0 == 1.0

@@ -26,6 +26,7 @@ import sys, time
 from napari_dasl.errors import ProjectError
 from napari_dasl.project import Project
 with Project.open(sys.argv[1]) as project:
+    print("ready", flush=True)
     sys.stdin.readline()
     try:
         with project.training_lock():
@@ -136,6 +137,7 @@ def test_of_several_that_find_a_dead_lock_at_once_one_gets_it(project):
     lock_of(project).write_text(json.dumps({**said, "process_started": 0.0}))
     racers = [start(RACER, project) for _ in range(3)]
     try:
+        assert [racer.stdout.readline() for racer in racers] == ["ready\n"] * 3
         for racer in racers:
             racer.stdin.write("go\n")
             racer.stdin.flush()
