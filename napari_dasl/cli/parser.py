@@ -216,6 +216,9 @@ def _work_verbs(verbs: Any) -> None:
     )
     predict.add_argument("--cases", nargs="+", metavar="CASE", help="only these cases")
     predict.add_argument("--all", action="store_true", help="every readable case but the guard set, and again")
+    predict.add_argument(
+        "--for", dest="strategy", metavar="STRATEGY", help="measure what this ranking strategy goes by; see `rank`"
+    )
     predict.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
 
     rank = _add(
@@ -225,7 +228,12 @@ def _work_verbs(verbs: Any) -> None:
         "list the unlabelled scans, the one worth labelling next first",
         "rank my-study --top 8",
     )
-    rank.add_argument("--by", metavar="STRATEGY", help="default, dasl, uncertainty or random (default: the project's)")
+    rank.add_argument(
+        "--by",
+        metavar="STRATEGY",
+        help="default, dasl, uncertainty, power, k-centre, bald, disagreement, clasp-pe, random-foreground or random "
+        "(default: the project's)",
+    )
     rank.add_argument("--top", type=_count, metavar="N", help="only the first N")
 
     evaluate = _add(

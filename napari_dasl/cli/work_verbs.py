@@ -46,7 +46,9 @@ def predict(args: argparse.Namespace, output: Output) -> None:
         folder = project.folder
     cases = _split(args.cases)
     with output.progress() as report, EngineProcess.start(command) as engine:
-        result = engine.run_predict(folder, cases, all=args.all, device=args.device, on_event=report)
+        result = engine.run_predict(
+            folder, cases, all=args.all, device=args.device, strategy=args.strategy, on_event=report
+        )
     failed = [{"case": case, "reason": reason} for case, reason in result["failed"].items()]
     document = {
         "predicted": len(result["predicted"]),
@@ -77,6 +79,9 @@ def rank(args: argparse.Namespace, output: Output) -> None:
             "state": states[one.case],
             "why": one.words,
             "parts": one.parts,
+            "similar": [
+                {"case": case, "cosine": cosine, "labelled": labelled} for case, cosine, labelled in one.similar
+            ],
         }
         for one in ranking.scores[: args.top]
     ]

@@ -158,11 +158,13 @@ class EngineProcess:
         *,
         all: bool = False,
         device: str = "auto",
+        strategy: str | None = None,
         on_event: Report = silent,
     ) -> dict[str, Any]:
-        """Predict *cases*, the pool when it is None, or every case with *all*."""
+        """Predict *cases*, the pool when it is None, or every case with *all*, for a ranking *strategy*."""
         named = None if cases is None else tuple(cases)
-        return self.run_job(wire.PredictStart(project=_full(project), cases=named, all=all, device=device), on_event)
+        params = wire.PredictStart(project=_full(project), cases=named, all=all, device=device, strategy=strategy)
+        return self.run_job(params, on_event)
 
     def run_rank(self, project: str | Path, on_event: Report = silent) -> dict[str, Any]:
         """Rank the predicted cases anew."""

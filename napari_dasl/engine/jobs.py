@@ -68,6 +68,7 @@ def predict(params: wire.PredictStart, report: Report, cancelled: CancelCheck) -
     with _open(params.project) as project:
         # Without a device of its own, the request leaves the choice to the project.
         own = {} if params.device == "auto" else {"device": params.device}
+        own |= {} if params.strategy is None else {"strategy": params.strategy}
         return as_result(rounds.predict(project, cases, all=params.all, report=report, cancelled=cancelled, **own))
 
 

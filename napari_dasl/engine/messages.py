@@ -71,13 +71,17 @@ class RoundResume(_Params):
 
 
 class PredictStart(_Params):
-    """Predict named cases, the pool when *cases* is null, or every case with *all*. Answered by :class:`JobStarted`."""
+    """Predict named cases, the pool when *cases* is null, or every case with *all*. Answered by :class:`JobStarted`.
+
+    *strategy* names the ranking strategy whose numbers are to be measured, the project's when null.
+    """
 
     method = "predict.start"
     project: str
     cases: tuple[str, ...] | None = None
     all: bool = False
     device: str = "auto"
+    strategy: str | None = None
 
 
 class RankStart(_Params):

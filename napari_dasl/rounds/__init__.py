@@ -37,6 +37,7 @@ def predict(
     *,
     all: bool = False,
     device: str | None = None,
+    strategy: str | None = None,
     report: Report | None = None,
     cancelled: CancelCheck | None = None,
 ) -> PredictResult:
@@ -51,6 +52,9 @@ def predict(
         Every readable case but the guard set.
     device : str, optional
         The project's when left out.
+    strategy : str, optional
+        Measure what this ranking strategy goes by; the one of ``project.toml`` when left out. The unlabelled scans
+        whose prediction lacks it are predicted again.
     """
     from napari_dasl.events import never, silent
     from napari_dasl.rounds.predicting import predict_cases
@@ -59,6 +63,7 @@ def predict(
         project,
         cases,
         every=all,
+        strategy=strategy,
         device=device or project.config.training.device,
         report=report or silent,
         cancelled=cancelled or never,
