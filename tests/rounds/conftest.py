@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel
 import numpy as np
 import pytest
 
-from napari_dasl.project import Project, setup
+from napari_dasl.project import Project, Score, setup
+from napari_dasl.rounds.guarding import before_cases, summarise
+from napari_dasl.rounds.models import WEIGHTS
+from napari_dasl.rounds.plan import GuardResult, PredictResult
+from napari_dasl.rounds.ranking import Ranking
+from napari_dasl.training.cases import CaseData
 
 
 def write_balls(folder: Path, count: int, *, seed: int = 0, first: int = 0) -> None:
@@ -48,3 +56,78 @@ def project(project_folder: Path):
     """The same project, open."""
     with Project.open(project_folder) as found:
         yield found
+
+
+@dataclass
+class Script:
+    """A network that learns nothing: it says the losses and the guard Dice that a test wrote down for it.
+
+    ``losses`` are of the pool's cases; ``dice`` of the guard set, one entry for every model that is trained.
+    """
+
+    losses: dict[str, dict[str, float] | float] = field(default_factory=dict)
+    dice: list[dict[str, float] | float] = field(default_factory=list)
+    empty: set[str] = field(default_factory=set)
+    trained: list[list[CaseData]] = field(default_factory=list)
+    during: Callable[[], None] = lambda: None
+
+    def train(self, plan, cases, folder, **kwargs):
+        """Write weights that depend on everything that training is given."""
+        self.trained.append(list(cases))
+        self.during()
+        said = repr([(case.id, case.weight, case.human, case.label_key) for case in cases]) + repr(plan.seed)
+        (folder / WEIGHTS).write_bytes(said.encode())
+        return SimpleNamespace(weights=folder / WEIGHTS)
+
+    def judge(self, stage, folder):
+        """Give the next guard Dice of the script, compared with the parent's."""
+        found = self.dice[len(self.trained) - 1]
+        guard = {case.id: found if isinstance(found, float) else found[case.id] for case in stage.guard}
+        return summarise(guard, before_cases(stage), {}, seed=0) if guard else GuardResult(dice=None)
+
+    def predict_cases(self, project, cases=None, *, model=None, **kwargs):
+        """Store predictions with the losses of the script."""
+        chosen = project.model(model) if model else project.active_model()
+        names = cases if cases is not None else [c.id for c in project.pool()]
+        todo = [name for name in names if project.prediction(name, chosen.id) is None]
+        for name in todo:
+            self.store(project, name, chosen.id)
+        return PredictResult(predicted=todo, seconds=0.0)
+
+    def store(self, project, name, model):
+        """Store one prediction: a box of foreground, or nothing where the script says so."""
+        probability = np.zeros((2, *project.case(name).shape), np.float32)
+        probability[1, 8:12, 8:14, 8:16] = 0.0 if name in self.empty else 0.9
+        probability[0] = 1 - probability[1]
+        found = self.losses.get(name, 1.0)
+        scores = dict(found) if isinstance(found, dict) else {"self_loss": found}
+        project.save_prediction(name, model, probability, np.ones(8), {"empty": name in self.empty, **scores})
+
+    def rank_and_store(self, project):
+        """Rank the pool by name."""
+        active = project.active_model()
+        rows = [Score(c.id, active.id, n, 1.0 / n, None, None) for n, c in enumerate(project.pool(), 1)]
+        project.save_scores(active.id, rows)
+        return Ranking(tuple(rows), "by name")
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Script:
+    """Rounds without a network: everything around training is real."""
+    from napari_dasl.rounds import conductor, crossfit, fitting, taking
+
+    script = Script()
+    monkeypatch.setattr(fitting, "train", script.train)
+    monkeypatch.setattr(crossfit, "train", script.train)
+    monkeypatch.setattr(conductor, "judge", script.judge)
+    monkeypatch.setattr(conductor, "keep", lambda folder, weights, plan, device: None)
+    monkeypatch.setattr(conductor, "predict_cases", script.predict_cases)
+    monkeypatch.setattr(taking, "predict_cases", script.predict_cases)
+    monkeypatch.setattr(conductor, "rank_and_store", script.rank_and_store)
+    return script
+
+
+@pytest.fixture
+def pool(project: Project) -> list[str]:
+    """Ids of the unlabelled cases, six of them."""
+    return [case.id for case in project.pool()]
