@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import getpass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from napari_dasl.cli.console import rows_table
 from napari_dasl.errors import InputError, ProjectError, StorageError
-from napari_dasl.project import Project, setup
+from napari_dasl.project import Project, efforts, setup
 from napari_dasl.project.export import export_project
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def status(args: argparse.Namespace, output: Output) -> None:
             "name": project.config.name,
             "selfpaced": {"enabled": project.config.selfpaced.enabled},
             "minutes": project.annotation_seconds() / 60,
+            "effort": asdict(efforts.summary(project.efforts())),
             "changed": {case.id: found for case in project.cases() if (found := project.check_scan(case.id))},
         }
     text = (

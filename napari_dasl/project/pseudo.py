@@ -81,19 +81,29 @@ def save(
             connection.execute(sa.insert(_LABELS), values)
 
 
-def every(database: store.Store, round_number: int | None = None, case_id: str | None = None) -> list[PseudoLabel]:
-    """Candidates of a round (the newest that has any) by falling weight, then rising loss; or only one case's."""
-    now = standing.decisions()
-    query = (
-        sa.select(_LABELS, now.c.verdict)
-        .select_from(_LABELS.outerjoin(now, now.c.case_id == _LABELS.c.case_id))
-        .where(_LABELS.c.round == (standing.newest_round() if round_number is None else round_number))
-        .order_by(_LABELS.c.weight.desc(), _LABELS.c.loss, _LABELS.c.case_id)
-    )
-    if case_id is not None:
-        query = query.where(_LABELS.c.case_id == case_id)
+def every(database: store.Store, round_number: int | None = None) -> list[PseudoLabel]:
+    """Candidates of a round (the newest that has any) by falling weight, then rising loss."""
+    number = standing.newest_round() if round_number is None else round_number
+    query = _selected().where(_LABELS.c.round == number)
     with database.read() as connection:
-        return [_label(row) for row in connection.execute(query)]
+        found = connection.execute(query.order_by(_LABELS.c.weight.desc(), _LABELS.c.loss, _LABELS.c.case_id))
+        return [_label(row) for row in found]
+
+
+def newest(database: store.Store, case_id: str) -> PseudoLabel | None:
+    """Return the newest row of a case, of whatever round; None where it has none."""
+    query = _selected().where(_LABELS.c.case_id == case_id).order_by(_LABELS.c.round.desc())
+    with database.read() as connection:
+        row = connection.execute(query.limit(1)).first()
+    return None if row is None else _label(row)
+
+
+def candidate(database: store.Store, case_id: str) -> PseudoLabel | None:
+    """Return the row of a case in the newest round that has any; None where it is no candidate of it."""
+    query = _selected().where(_LABELS.c.case_id == case_id, _LABELS.c.round == standing.newest_round())
+    with database.read() as connection:
+        row = connection.execute(query).first()
+    return None if row is None else _label(row)
 
 
 def rejected(database: store.Store) -> frozenset[str]:
@@ -244,6 +254,11 @@ def _insert(
             dice=dice,
         )
     )
+
+
+def _selected() -> sa.Select[Any]:
+    now = standing.decisions()
+    return sa.select(_LABELS, now.c.verdict).select_from(_LABELS.outerjoin(now, now.c.case_id == _LABELS.c.case_id))
 
 
 def _label(row: sa.Row[Any]) -> PseudoLabel:

@@ -45,16 +45,17 @@ class Reviewing(Learning):
         return pseudo.every(self._store, round)
 
     def pseudo_mask(self, case_id: str) -> Mask:
-        """Read the mask (z, y, x) of a case's newest pseudo-label: what its model predicted.
+        """Read the mask (z, y, x) of a case's newest pseudo-label, of whatever round: what its model predicted.
 
         Raises
         ------
         ProjectError
-            The case is unknown or no candidate in the newest round that has pseudo-labels.
+            The case is unknown or never had a pseudo-label.
         StorageError
             The prediction is gone or damaged.
         """
-        return self._pseudo_mask(self._pseudo_label(self.case(case_id)))
+        case = self.case(case_id)
+        return self._pseudo_mask(_there(pseudo.newest(self._store, case.id), case.id))
 
     def accept_pseudo(
         self, case_id: str, *, author: str, seconds: float = 0.0, mask: NDArray[Any] | None = None
@@ -86,7 +87,7 @@ class Reviewing(Learning):
         case = self.case(case_id)
         if case.guard:
             raise pseudo.refused(case.id, "accepted", guard=True)
-        label = self._pseudo_label(case)
+        label = _there(pseudo.candidate(self._store, case.id), case.id)
         given = self._pseudo_mask(label) if mask is None else np.asarray(mask)
         array = labels.checked(given, case, self.config.classes)
         if case.labelled:
@@ -115,7 +116,7 @@ class Reviewing(Learning):
         case = self.case(case_id)
         if case.guard or case.labelled:
             raise pseudo.refused(case.id, "rejected", guard=case.guard)
-        pseudo.reject(self._store, self._pseudo_label(case), author)
+        pseudo.reject(self._store, _there(pseudo.candidate(self._store, case.id), case.id), author)
 
     def allow_pseudo(self, case_id: str, *, author: str) -> None:
         """Take the rejection of a case back; ProjectError where it is not rejected."""
@@ -161,11 +162,6 @@ class Reviewing(Learning):
         """One case; ProjectError for an unknown id."""
         return cases.one(self._store, self.folder, case_id)
 
-    def _pseudo_label(self, case: Case) -> PseudoLabel:
-        for label in pseudo.every(self._store, case_id=case.id):
-            return label
-        raise ProjectError(f"Case {case.id} has no pseudo-label.", "Run a self-paced round, or label the case.")
-
     def _pseudo_mask(self, label: PseudoLabel) -> Mask:
         found = predictions.find(self.folder, label.case, label.model)
         if found is None:
@@ -180,3 +176,9 @@ class Reviewing(Learning):
         if origin == ("corrected", label.model, label.round) and np.array_equal(labels.load(newest, case), mask):
             return newest
         raise pseudo.refused(case.id, "accepted", guard=False)
+
+
+def _there(label: PseudoLabel | None, case_id: str) -> PseudoLabel:
+    if label is None:
+        raise ProjectError(f"Case {case_id} has no pseudo-label.", "Run a self-paced round, or label the case.")
+    return label

@@ -205,6 +205,8 @@ class TestStatus:
         fresh = call("status", study)[1]
         assert fresh["selfpaced"] == {"enabled": True}
         assert fresh["minutes"] == 0
+        assert fresh["effort"]["labels"] == 0
+        assert {"median_seconds", "seconds_by_kind", "median_by_kind", "labels_by_kind"} <= set(fresh["effort"])
         with Project.open(study) as project:
             case = project.pool()[0].id
             project.update_config(selfpaced__enabled=False)

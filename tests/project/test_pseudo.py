@@ -79,6 +79,10 @@ class TestTheCandidatesOfARound:
         predict(study, "p1", "newer", seed=99)
         study.save_pseudo_labels(2, [pseudo("p1")])
         assert np.array_equal(study.pseudo_mask("p1"), study.prediction("p1", "m").label())
+        study.save_pseudo_labels(4, [pseudo("p2", round=4)])
+        assert np.array_equal(study.pseudo_mask("p1"), study.prediction("p1", "m").label())  # for a later blind check
+        with pytest.raises(ProjectError, match="p3 has no pseudo-label"):
+            study.pseudo_mask("p3")
 
     def test_a_prediction_that_is_gone_is_named(self, study):
         study.save_pseudo_labels(2, [pseudo("p1")])
@@ -158,6 +162,10 @@ class TestAccepting:
         study.save_pseudo_labels(2, [pseudo("p1")])
         with pytest.raises(ProjectError, match="p2 has no pseudo-label"):
             study.accept_pseudo("p2", author="Anna")
+        study.save_pseudo_labels(1, [pseudo("p3", round=1)])  # of an older round
+        for review in (study.accept_pseudo, study.reject_pseudo):
+            with pytest.raises(ProjectError, match="p3 has no pseudo-label"):
+                review("p3", author="Anna")
         study.reject_pseudo("p1", author="Anna")
         with pytest.raises(ProjectError, match=r"p1 was rejected\. Allow it again"):
             study.accept_pseudo("p1", author="Anna")
