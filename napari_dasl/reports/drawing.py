@@ -81,6 +81,12 @@ def whole_numbers(axes: Axes, which: str = "x") -> None:
     (axes.xaxis if which == "x" else axes.yaxis).set_major_locator(locator)
 
 
+def legend(figure: Figure) -> None:
+    """Explain what is in *figure* to the right of it, where anything has a name."""
+    if any(axes.get_legend_handles_labels()[1] for axes in figure.axes):
+        figure.legend(loc="outside right upper")
+
+
 def label(text: str) -> str:
     """Return *text* as a legend accepts it: matplotlib leaves out what begins with an underscore."""
     return f" {text}" if text.startswith("_") else text
@@ -114,6 +120,7 @@ __all__ = [
     "canvas",
     "data_uri",
     "label",
+    "legend",
     "styled",
     "svg",
     "whole_numbers",

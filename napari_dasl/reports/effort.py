@@ -8,7 +8,7 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari_dasl.reports.blocks import Column, Picture, Section, Table, Words, number, several
-from napari_dasl.reports.drawing import BLACK, GREY, ORANGE, SKY, canvas, styled, whole_numbers
+from napari_dasl.reports.drawing import BLACK, GREY, ORANGE, SKY, canvas, legend, styled, whole_numbers
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -147,7 +147,7 @@ def minutes_figure(effort: AnnotationEffort, bars: int = BARS) -> Figure:
     """
     figure, (axes,) = canvas()
     size = -(-len(effort.cases) // bars)
-    groups = [effort.cases[at : at + size] for at in range(0, len(effort.cases), size)] if size else []
+    groups = [effort.cases[at : at + size] for at in range(0, len(effort.cases), size)]
     places = [at * size + (len(group) + 1) / 2 for at, group in enumerate(groups)]
     base = [0.0] * len(groups)
     parts = (
@@ -160,7 +160,7 @@ def minutes_figure(effort: AnnotationEffort, bars: int = BARS) -> Figure:
         if not any(heights):
             continue
         look: dict[str, Any] = {"color": colour, "hatch": hatch, "edgecolor": BLACK, "linewidth": 0.4}
-        axes.bar(places, heights, width=0.85 * size, bottom=base, label=words, **look)
+        axes.bar(places, heights, width=[0.85 * len(group) for group in groups], bottom=base, label=words, **look)
         base = [low + height for low, height in zip(base, heights, strict=True)]
     blind = [(x, top) for x, top, group in zip(places, base, groups, strict=True) if _blind(group)]
     if blind:
@@ -169,7 +169,7 @@ def minutes_figure(effort: AnnotationEffort, bars: int = BARS) -> Figure:
     axes.margins(y=0.1)
     axes.set_ylim(bottom=0)
     whole_numbers(axes)
-    figure.legend(loc="outside right upper")
+    legend(figure)
     return figure
 
 
@@ -237,8 +237,8 @@ def pace_words(effort: AnnotationEffort, most: int = 10) -> str:
     first = median(one.minutes for one in ordinary[:count])
     last = median(one.minutes for one in ordinary[-count:])
     return (
-        f"The first {count} ordinary scans took a median of {number(first, 1)} minutes each, the last {count} "
-        f"{number(last, 1)} minutes."
+        f"In the median, the first {count} ordinary scans took {number(first, 1)} minutes each and the last {count} "
+        f"took {number(last, 1)} minutes."
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from napari_dasl.active.curves import FEWEST_POINTS, LearningCurve, fit_curve, labels_sentence
 from napari_dasl.errors import InputError
 from napari_dasl.reports.blocks import Picture, Section, Words, number, several
-from napari_dasl.reports.drawing import BLUE, SKY, VERMILION, canvas, styled, whole_numbers
+from napari_dasl.reports.drawing import BLUE, SKY, VERMILION, canvas, legend, styled, whole_numbers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -88,7 +88,7 @@ def curve_figure(found: Learned) -> Figure:
     axes.set_ylim(max(0.0, min(dice) - _MARGIN), min(1.0, max(dice) + _MARGIN))
     axes.set(xlabel="labelled scans trained on", ylabel="Dice on the guard set")
     whole_numbers(axes)
-    figure.legend(loc="outside right upper")
+    legend(figure)
     return figure
 
 

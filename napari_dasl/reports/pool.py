@@ -71,7 +71,9 @@ class Pool:
 
 def gather(project: Project) -> Pool:
     """Read the pool and its rankings from *project*."""
-    scores = tuple(project.scores())
+    # Scores stay until the next ranking; what was labelled or skipped since is no longer in the pool.
+    waiting = {case.id for case in project.pool()}
+    scores = tuple(one for one in project.scores() if one.case in waiting)
     seen = [(one.uncertainty, one.similarity) for one in scores if one.uncertainty is not None]
     pairs = [(u, d) for u, d in seen if d is not None]
     config = project.config.ranking

@@ -17,6 +17,7 @@ from napari_dasl.reports.drawing import (
     VERMILION,
     canvas,
     label,
+    legend,
     styled,
     whole_numbers,
 )
@@ -149,7 +150,7 @@ def guard_figure(history: History) -> Figure:
         axes.plot(*_xy(old), color=BLACK, marker="s", label="model before, same scans", **style)
     axes.set(xlabel="round", ylabel="Dice on the guard set")
     whole_numbers(axes)
-    figure.legend(loc="outside right upper")
+    legend(figure)
     return figure
 
 
@@ -161,7 +162,7 @@ def pairs_figure(history: History) -> Figure:
     axes.axhline(0, color=BLACK, linewidth=0.8)
     axes.axhline(-history.tolerance, color=VERMILION, linestyle="--", linewidth=1, label="tolerance of the mean")
     points = [(one.number + shift, gain) for one in paired for shift, gain in _spread(one)]
-    axes.plot(*_xy(points), "o", color=GREY, markersize=3.5, zorder=3, label="one scan of the guard set")
+    axes.plot(*_xy(points), "o", color=GREY, markersize=3.5, label="one scan of the guard set")
     for place, one in enumerate(paired):
         mean = float(np.mean([gain for _, gain in one.pairs]))
         low, high = one.bounds or (mean, mean)
@@ -178,14 +179,14 @@ def pairs_figure(history: History) -> Figure:
         )
     axes.set(xlabel="round", ylabel="Dice, new − before")
     whole_numbers(axes)
-    figure.legend(loc="outside right upper")
+    legend(figure)
     return figure
 
 
 def _spread(one: Judged) -> list[tuple[float, float]]:
-    """Place the points of a round side by side, by the order of their cases, so that equal ones are all seen."""
+    """Place the points of a round beside its mean, in the order of their cases, so that equal ones are all seen."""
     count = len(one.pairs)
-    return [((place + 0.5) / count * 0.3 - 0.15, gain) for place, (_, gain) in enumerate(one.pairs)]
+    return [(0.08 + 0.24 * (place + 0.5) / count, gain) for place, (_, gain) in enumerate(one.pairs)]
 
 
 def _xy(points: list[tuple[Any, Any]]) -> tuple[list[Any], list[Any]]:
@@ -221,7 +222,7 @@ def rounds_table(history: History) -> Table:
         )
         for one in history.rounds
     )
-    return Table(columns, rows, "Rounds, oldest first")
+    return Table(columns, rows, "Rounds, oldest first (AL: on human labels alone; SPL: with pseudo-labels)")
 
 
 def _difference(one: Judged) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_dasl.metrics.statistics import bootstrap_interval
 from napari_dasl.reports.blocks import Column, Picture, Section, Table, Words, interval, number, several
-from napari_dasl.reports.drawing import BLUE, GREEN, ORANGE, canvas, styled, whole_numbers
+from napari_dasl.reports.drawing import BLUE, GREEN, ORANGE, canvas, legend, styled, whole_numbers
 from napari_dasl.rounds import phases
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def weights_figure(pacing: SelfPacing) -> Figure:
     axes.set(xlabel="weight v", ylabel="scans", xticks=[-0.1, 0, 0.2, 0.4, 0.6, 0.8, 1])
     axes.set_xticklabels(["not taken", "0", "0.2", "0.4", "0.6", "0.8", "1"])
     whole_numbers(axes, "y")
-    figure.legend(loc="outside right upper")
+    legend(figure)
     return figure
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from napari_dasl.errors import InputError
 from napari_dasl.metrics.statistics import bootstrap_interval
 from napari_dasl.reports.blocks import Column, Picture, Section, Table, Words, interval, several
-from napari_dasl.reports.drawing import LINES, canvas, label, styled, whole_numbers
+from napari_dasl.reports.drawing import LINES, canvas, label, legend, styled, whole_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -167,7 +167,7 @@ def curves_figure(simulation: Simulation) -> Figure:
         axes.plot(counts, [row[1] for row in rows], label=label(strategy), **look)
     axes.set(xlabel="annotated scans", ylabel="Dice on the test scans", title="Simulated annotator")
     whole_numbers(axes)
-    figure.legend(loc="outside right upper")
+    legend(figure)
     return figure
 
 

@@ -1,4 +1,4 @@
-"""A project with a past: five rounds, pseudo-labels, reviews, effort and rankings, written through the project's API."""
+"""A project with a past (rounds, pseudo-labels, reviews, effort, rankings), written through the project's API."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _round(project: Project, number: int) -> None:
         "before": before,
         "per_class": {CLASSES[0]: dice + 0.1, CLASSES[1]: dice - 0.1},
         "cases": {case: dice + 0.01 * place for place, case in enumerate(guard_cases, -1)},
-        "before_cases": {case: before for case in guard_cases} if before else {},
+        "before_cases": dict.fromkeys(guard_cases, before) if before else {},
         "interval": (dice - before - 0.01, dice - before + 0.01) if before else None,
     }
     project.add_model(model, round=number, promoted=promoted, guard=guard)
