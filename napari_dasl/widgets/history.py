@@ -1,10 +1,10 @@
-"""Rounds and models of the project, newest first, each with its guard Dice and one click back to it."""
+"""Rounds and models of the project, newest first: guard Dice and its change, what was learned from, one click back."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
@@ -30,16 +30,26 @@ _HEIGHT_ROWS = 6
 
 @dataclass(frozen=True)
 class HistoryLine:
-    """One line: a model, or a round that made none. *model* is its id, empty where there is none."""
+    """One line: a model, or a round that made none. *model* is its id, empty where there is none.
+
+    *dice* is on the guard set, *change* the difference to the model that was active before.
+    """
 
     title: str
     when: datetime
     dice: float | None
+    change: float | None
     labels: str
     model: str
     active: bool
     note: str
     tooltip: str
+
+    @property
+    def title_words(self) -> str:
+        """What the button does, and what kind of model it is."""
+        use = "Predictions and the ranking come from this model from now on."
+        return f"A candidate: it did not take over when it was made. {use}" if self.note == "candidate" else use
 
 
 def history_lines(models: Sequence[Model], rounds: Sequence[Round]) -> list[HistoryLine]:
@@ -50,24 +60,32 @@ def history_lines(models: Sequence[Model], rounds: Sequence[Round]) -> list[Hist
         made_in = by_number.get(model.round) if model.round is not None else None
         trained = (made_in.result.get("trained_on") or {}) if made_in is not None else {}
         labels = " + ".join(str(trained[key]) for key in ("human", "pseudo") if trained.get(key))
-        sentence = str(made_in.result.get("sentence", "")) if made_in is not None else ""
-        note = "active" if model.active else "" if model.promoted else "not better"
+        result = made_in.result if made_in is not None else {}
+        note = "active" if model.active else "" if model.promoted else "candidate"
+        told = (
+            str(result.get("sentence", "")),
+            _change_words(model.guard),
+            _pseudo_words(result),
+            f"Model {model.id}",
+            _per_class(model.guard),
+        )
         lines.append(
             HistoryLine(
                 str(model.round) if model.round is not None else model.id,
                 model.created,
-                _dice(model.guard),
+                _number(model.guard, "dice"),
+                _change(model.guard),
                 labels,
                 model.id,
                 model.active,
                 note,
-                "\n".join(part for part in (sentence, f"Model {model.id}", _per_class(model.guard)) if part),
+                "\n".join(part for part in told if part),
             )
         )
     with_model = {model.round for model in models}
     lines += [
         HistoryLine(
-            str(item.number), item.started, None, "", "", False, _STATES.get(item.state, item.state), _why(item)
+            str(item.number), item.started, None, None, "", "", False, _STATES.get(item.state, item.state), _why(item)
         )
         for item in rounds
         if item.number not in with_model and item.state != "running"
@@ -75,9 +93,39 @@ def history_lines(models: Sequence[Model], rounds: Sequence[Round]) -> list[Hist
     return sorted(lines, key=lambda line: line.when, reverse=True)
 
 
-def _dice(guard: dict[str, object]) -> float | None:
-    value = guard.get("dice")
+def _number(values: dict[str, Any], name: str) -> float | None:
+    value = values.get(name)
     return float(value) if isinstance(value, int | float) else None
+
+
+def _change(guard: dict[str, Any]) -> float | None:
+    """Return what the model gained on the guard set over the one that was active before."""
+    dice, before = _number(guard, "dice"), _number(guard, "before")
+    return None if dice is None or before is None else dice - before
+
+
+def _change_words(guard: dict[str, Any]) -> str:
+    """Return the change on the guard set with its interval and the case that lost most."""
+    change, interval, worst = _change(guard), guard.get("interval"), guard.get("worst")
+    if change is None:
+        return ""
+    words = f"Guard Dice changed by {change:+.3f}"
+    if isinstance(interval, list | tuple) and len(interval) == 2:
+        words += f" (95 % of resamples between {interval[0]:+.3f} and {interval[1]:+.3f})"
+    if isinstance(worst, list | tuple) and len(worst) == 2 and worst[1] < 0:
+        words += f"; most lost: {worst[0]}, {worst[1]:+.3f}"
+    return words + "."
+
+
+def _pseudo_words(result: dict[str, Any]) -> str:
+    """Return what the round took as pseudo-labels, in numbers."""
+    pseudo, pace = result.get("pseudo") or {}, result.get("lambda")
+    if not pseudo or pace is None:
+        return ""
+    words = f"Pseudo-labels: {pseudo.get('taken', 0)} of {pseudo.get('candidates', 0)}"
+    weight = pseudo.get("mean_weight")
+    words += f", mean weight {weight:.2f}" if isinstance(weight, int | float) else ""
+    return f"{words}, pace λ {pace:.4g}."
 
 
 def _per_class(guard: dict[str, object]) -> str:
@@ -88,7 +136,16 @@ def _per_class(guard: dict[str, object]) -> str:
 
 
 def _why(item: Round) -> str:
-    return str(item.result.get("message") or item.result.get("sentence") or f"Round {item.number} {item.state}.")
+    told = item.result
+    return str(
+        told.get("message") or told.get("reason") or told.get("sentence") or f"Round {item.number} {item.state}."
+    )
+
+
+def _dice_text(line: HistoryLine) -> str:
+    if line.dice is None:
+        return ""
+    return f"{line.dice:.3f}" if line.change is None else f"{line.dice:.3f}  {line.change:+.3f}"
 
 
 class HistoryTable(QWidget):
@@ -127,7 +184,7 @@ class HistoryTable(QWidget):
             texts = (
                 line.title,
                 f"{line.when.astimezone():%d %b %H:%M}",
-                "" if line.dice is None else f"{line.dice:.3f}",
+                _dice_text(line),
                 line.labels,
             )
             for column, text in enumerate(texts):
@@ -136,7 +193,7 @@ class HistoryTable(QWidget):
                 self.table.setItem(number, column, item)
             if line.model and not line.active:
                 button = QPushButton("Use this model", self.table)
-                button.setToolTip(f"Predictions and the ranking come from this model again.\n{line.tooltip}")
+                button.setToolTip(f"{line.title_words}\n{line.tooltip}")
                 button.setStyleSheet("QPushButton { padding: 1px 6px; }")
                 button.clicked.connect(partial(self._use, line.model))
                 self.table.setCellWidget(number, len(_COLUMNS) - 1, button)

@@ -17,12 +17,24 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_dasl.rounds import phases
 from napari_dasl.rounds.plan import RoundPlan
 from napari_dasl.widgets.disclosure import Disclosure
 from napari_dasl.widgets.history import HistoryTable
 from napari_dasl.widgets.jobs import run_in_background
 from napari_dasl.widgets.learning_curve import LearningCurve
-from napari_dasl.widgets.learning_words import after_words, before_words, cost_words, plan_words
+from napari_dasl.widgets.learning_words import (
+    START,
+    START_NOW,
+    after_words,
+    before_words,
+    cost_words,
+    plan_words,
+    pseudo_words,
+    start_tooltip,
+    waits,
+)
+from napari_dasl.widgets.pseudo_settings import PseudoSettings
 from napari_dasl.widgets.round_runner import memory_words, runner_for
 from napari_dasl.widgets.session import session_for
 from napari_dasl.widgets.settings_form import SettingsForm
@@ -33,7 +45,8 @@ if TYPE_CHECKING:
 
     from napari_dasl.errors import DaslError
 
-SETTINGS = ("steps", "minutes", "epochs", "start", "device", "batch", "patch", "predict", "seed")
+SETTINGS = ("phase", "start", "steps", "minutes", "epochs", "device", "batch", "patch", "predict", "seed")
+_NOTICE = "#E69F00"
 _TROUBLE = "#D55E00"
 _LOG_HEIGHT = 110
 
@@ -82,9 +95,14 @@ class LearningWidget(QWidget):
         self.left = QLabel(self)
         self.left.setStyleSheet("color: #a0a0a0;")
         self.curve = LearningCurve(self)
-        for widget in (self.words, self.bar, self.left, self.warning):
+        self.off = _sentence(self)
+        self.off.setStyleSheet(f"color: {_NOTICE};")
+        self.advice = _sentence(self)
+        self.advice.setToolTip("Advice from the last rounds, never an order: you decide.")
+        for widget in (self.words, self.bar, self.left, self.warning, self.off):
             layout.addWidget(widget)
         layout.addLayout(self._build_buttons())
+        layout.addWidget(self.advice)
         layout.addWidget(self.curve)
         layout.addWidget(self.details)
         self.form = SettingsForm(
@@ -101,16 +119,18 @@ class LearningWidget(QWidget):
         self.log.setFixedHeight(_LOG_HEIGHT)
         self.history = HistoryTable(self)
         self.history.use_model.connect(self._use_model)
+        self.pseudo = PseudoSettings(self.session, self)
         self.settings_part = Disclosure("Settings of the next round", self.form, parent=self)
+        self.pseudo_part = Disclosure("Advanced: pseudo-labels", self.pseudo, parent=self)
         self.history_part = Disclosure("Rounds and models", self.history, parent=self)
         self.log_part = Disclosure("Log", self.log, parent=self)
-        self.parts = (self.history_part, self.settings_part, self.log_part)
+        self.parts = (self.history_part, self.settings_part, self.pseudo_part, self.log_part)
         for part in self.parts:
             layout.addWidget(part)
         layout.addStretch(1)
 
     def _build_buttons(self) -> QHBoxLayout:
-        self.start = _button(self, "Start round", "Train on the labels so far, then refresh predictions and the list.")
+        self.start = _button(self, START, "")
         self.start.clicked.connect(self._start)
         self.resume = _button(self, "Resume", "Go on with the round that was interrupted, from its saved state.")
         self.resume.clicked.connect(self._resume)
@@ -120,9 +140,11 @@ class LearningWidget(QWidget):
         self.cancel.clicked.connect(self._cancel)
         self.predict = _button(self, "Predict now", "Draw predictions with the active model and rank the list anew.")
         self.predict.clicked.connect(self._predict)
+        self.again = _button(self, "Use pseudo-labels again", "From the next round on; only the guard set decides.")
+        self.again.clicked.connect(self._use_pseudo_labels)
         line = QHBoxLayout()
         line.setSpacing(4)
-        for button in (self.start, self.resume, self.smaller, self.cancel, self.predict):
+        for button in (self.start, self.resume, self.smaller, self.cancel, self.predict, self.again):
             line.addWidget(button)
         line.addStretch(1)
         return line
@@ -158,6 +180,8 @@ class LearningWidget(QWidget):
         self._show_buttons(snapshot)
         self.warning.setText(runner.warning)
         self.warning.setVisible(bool(runner.warning))
+        self.advice.setText("" if snapshot is None else snapshot.advice)
+        self.advice.setVisible(bool(self.advice.text()) and not runner.active)
         if snapshot is not None:
             self.history.show_history(snapshot.models, snapshot.rounds)
             count = len(self.history.lines)
@@ -178,16 +202,16 @@ class LearningWidget(QWidget):
             return
         if runner.active:
             self.words.setText(runner.words)
-            self.details.setText("Go on labelling meanwhile.")
-        elif runner.state in ("done", "cancelled", "failed", "died"):
-            self.words.setText(runner.words)
-            self.details.setText(before_words(snapshot))
+            taken = "" if runner.taken == runner.words else runner.taken
+            self.details.setText(f"{taken} Go on labelling meanwhile.".strip())
         else:
-            unfinished = snapshot.unfinished
-            self.words.setText(after_words(unfinished) if unfinished is not None else before_words(snapshot))
-            self.details.setText("" if unfinished is None else before_words(snapshot))
-        if not runner.active:
             plan = self.plan() if self.form.is_valid() else RoundPlan()
+            before, unfinished = before_words(snapshot, plan.phase), snapshot.unfinished
+            after = after_words(unfinished) if unfinished is not None else ""
+            if runner.state in ("done", "cancelled", "failed", "died"):
+                after = runner.words
+            self.words.setText(after or before)
+            self.details.setText(before if after else "")
             parts = (self.details.text(), plan_words(snapshot, plan), cost_words(snapshot, plan))
             self.details.setText(" ".join(part for part in parts if part))
         self.details.setVisible(bool(self.details.text()))
@@ -198,10 +222,14 @@ class LearningWidget(QWidget):
         interrupted = snapshot is not None and snapshot.unfinished is not None
         self.start.setVisible(not runner.active)
         self.start.setEnabled(idle and self.form.is_valid() and snapshot is not None and snapshot.training > 0)
-        if snapshot is not None and not snapshot.training:
-            self.start.setToolTip("Label and save a scan first: the network learns from labels.")
-        else:
-            self.start.setToolTip("Train on the labels so far, then refresh predictions and the list.")
+        if snapshot is not None:
+            plan = self.plan() if self.form.is_valid() else RoundPlan()
+            self.start.setText(START_NOW if waits(snapshot, plan) else START)
+            self.start.setToolTip(start_tooltip(snapshot, plan))
+        off = "" if snapshot is None else pseudo_words(snapshot)
+        self.off.setText(off)
+        self.off.setVisible(idle and bool(off))
+        self.again.setVisible(idle and bool(off))
         self.resume.setVisible(idle and (interrupted or runner.state == "died") and runner.kind == "round")
         self.smaller.setVisible(idle and bool(runner.retry))
         self.smaller.setToolTip(f"Start the round again with {runner.retry_words()}." if runner.retry else "")
@@ -212,7 +240,8 @@ class LearningWidget(QWidget):
         stale = snapshot.unscored if snapshot is not None else 0
         self.predict.setVisible(idle and stale > 0)
         self.predict.setText(f"Predict now ({stale})")
-        self.settings_part.setEnabled(not runner.active)
+        for part in (self.settings_part, self.pseudo_part):
+            part.setEnabled(not runner.active)
 
     def _show_progress(self) -> None:
         runner = self.runner
@@ -240,8 +269,12 @@ class LearningWidget(QWidget):
     # -- what is pressed ------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        if self.form.is_valid():
-            self.runner.start_round(self.plan())
+        snapshot = self.keeper.snapshot
+        if snapshot is None or not self.form.is_valid():
+            return
+        plan = self.plan()
+        # What the button says: it does not wait for the cases that were asked for.
+        self.runner.start_round(plan.model_copy(update={"phase": "al"}) if waits(snapshot, plan) else plan)
 
     def _resume(self) -> None:
         self.runner.resume()
@@ -258,9 +291,31 @@ class LearningWidget(QWidget):
     def _predict(self) -> None:
         self.runner.predict()
 
+    def _use_pseudo_labels(self) -> None:
+        project = self.session.project
+        if project is None:
+            return
+        self.again.setEnabled(False)
+
+        def done(_: object) -> None:
+            self.again.setEnabled(True)
+            self.session.cases_changed.emit()
+            self.session.message.emit("Pseudo-labels are used again from the next round on.", "info")
+
+        def failed(error: DaslError) -> None:
+            self.again.setEnabled(True)
+            self.session.message.emit(str(error), "error")
+
+        run_in_background(self, lambda: phases.switch(project, enabled=True), done, failed)
+
     def _use_model(self, model: str) -> None:
         project = self.session.project
         if project is None:
+            return
+        if self.runner.active and self.runner.kind == "round":
+            self.session.message.emit(
+                "A round is running and will choose its model when it ends. Cancel it first, or wait.", "warning"
+            )
             return
         self.history.setEnabled(False)
 

@@ -8,6 +8,7 @@ from napari_dasl.widgets.snapshot import Snapshot, duration
 
 if TYPE_CHECKING:
     from napari_dasl.project.records import Round
+    from napari_dasl.rounds.phases import PhasePreview
     from napari_dasl.rounds.plan import RoundPlan
 
 NETWORKS = {
@@ -25,15 +26,55 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def before_words(snapshot: Snapshot) -> str:
-    """Return what the next round learns from."""
+START = "Start round"
+START_NOW = "Start now with what is labelled"
+
+
+def preview_of(snapshot: Snapshot, phase: str = "auto") -> PhasePreview | None:
+    """Return what the next round takes and asks, as far as it was read."""
+    return snapshot.previews.get(phase)
+
+
+def waits(snapshot: Snapshot, plan: RoundPlan) -> bool:
+    """Whether the round that *plan* asks for would wait for cases that are still open."""
+    preview = preview_of(snapshot)
+    return plan.phase == "auto" and preview is not None and preview.phase == "al" and bool(preview.waits_for)
+
+
+def before_words(snapshot: Snapshot, phase: str = "auto") -> str:
+    """Return what the next round learns from, what it asks first, and what judges it."""
     if not snapshot.training:
         kept = f" ({snapshot.guard} are kept to judge models)" if snapshot.guard else ""
         return f"Nothing to learn from yet{kept}: label and save a few scans first."
-    words = f"The next round learns from {count(snapshot.training, 'label')}"
+    preview = preview_of(snapshot, phase)
+    if preview is None:
+        words = f"The next round learns from {count(snapshot.training, 'label')}."
+    else:
+        words = preview.sentence
+        if preview.waits_for and phase == "auto":
+            words += f" You can also start now, with the {count(preview.human, 'label')} there are."
     if snapshot.guard:
-        words += f" and is judged on the {snapshot.guard} of the guard set"
-    return words + "."
+        words += f" It is judged on the {count(snapshot.guard, 'case')} of the guard set."
+    return words
+
+
+def pseudo_words(snapshot: Snapshot) -> str:
+    """Return that pseudo-labels were switched off, and why; empty where they were not."""
+    if not snapshot.selfpaced_off or not snapshot.selfpaced.enabled:
+        return ""
+    return f"Pseudo-labels are switched off: {snapshot.selfpaced_off}. Your own labels go on teaching the network."
+
+
+def start_tooltip(snapshot: Snapshot, plan: RoundPlan) -> str:
+    """Return what pressing the button does."""
+    if not snapshot.training:
+        return "Label and save a scan first: the network learns from labels."
+    if waits(snapshot, plan):
+        return (
+            "The network asked for cases that are still open; labelling them first teaches it most. "
+            "This starts without waiting, on the labels there are, without pseudo-labels."
+        )
+    return "Train, then refresh predictions and the list."
 
 
 def after_words(unfinished: Round) -> str:
@@ -44,7 +85,8 @@ def after_words(unfinished: Round) -> str:
 def plan_words(snapshot: Snapshot, plan: RoundPlan) -> str:
     """Return the way of training in one sentence."""
     network = NETWORKS.get(snapshot.network, snapshot.network)
-    how = "going on from the active model" if plan.start == "active" and snapshot.active_model else "trained anew"
+    start = snapshot.start if plan.start == "project" else plan.start
+    how = "going on from the active model" if start == "active" and snapshot.active_model else "trained anew"
     preset = "" if snapshot.preset == "default" else f", preset {snapshot.preset}"
     if plan.steps is not None:
         length = f" for {plan.steps} steps"

@@ -47,6 +47,8 @@ class RoundRunner(QObject):
         See the module.
     words : str
         The sentence to show: the phase while it runs, the outcome after.
+    taken : str
+        What the running round took as pseudo-labels, in a sentence; empty where it took none.
     curves : dict
         Name of a metric -> list of (step, value).
     retry : dict
@@ -68,6 +70,7 @@ class RoundRunner(QObject):
         self.kind: Kind = "round"
         self.words = ""
         self.warning = ""
+        self.taken = ""
         self.curves: dict[str, list[tuple[int, float]]] = {}
         self.progress: Progress | None = None
         self._phase = ""
@@ -148,7 +151,7 @@ class RoundRunner(QObject):
         self.kind = kind
         self._folder = self._project_folder()
         self.curves, self.progress, self.result = {}, None, None
-        self.retry, self.warning, self._predicted = {}, "", {}
+        self.retry, self.warning, self.taken, self._predicted = {}, "", "", {}
         self.log.clear()
         self.started_at = time.monotonic()
         waking = self._engine is None or not self._engine.running
@@ -186,6 +189,8 @@ class RoundRunner(QObject):
                 self._write(text)
                 self.progress = None
                 self._phase = name
+                if name == "prepare" and "pseudo-label" in text:
+                    self.taken = text
                 if self.state in ("starting", "running"):
                     self._say("running", text)
             case Progress(name=name):

@@ -28,10 +28,11 @@ _UNITS = {
 }
 _OWN_UNIT = ("steps", "minutes")  # their names say it already
 _TITLES = {
-    "al": "active learning",
-    "spl": "self-paced learning",
-    "auto": "chosen for me",
-    "scratch": "train anew",
+    "al": "labels only",
+    "spl": "with pseudo-labels",
+    "auto": "next in turn",
+    "project": "as the project says",
+    "scratch": "from scratch",
     "active": "go on from the active model",
 }
 
@@ -57,9 +58,9 @@ def field_range(info: FieldInfo) -> tuple[Any, Any, str]:
     return low, high, " and ".join(words)
 
 
-def tooltip(name: str, info: FieldInfo) -> str:
-    """Return what a field means, its unit and its range."""
-    parts = [info.description or name.replace("_", " ").capitalize() + "."]
+def tooltip(name: str, info: FieldInfo, meaning: str = "") -> str:
+    """Return what a field means (*meaning*, or the model's own description), its unit and its range."""
+    parts = [meaning or info.description or name.replace("_", " ").capitalize() + "."]
     unit = _unit(name, info)
     if unit:
         parts.append(f"In {unit}.")
@@ -112,6 +113,10 @@ class SettingsForm(QWidget):
         Which of them, in this order; all by default. The others keep the value of `set_value`.
     choices : dict, optional
         Names of values to offer for text fields, such as ``{"device": ("auto", "cpu")}``; others may be typed.
+    titles, tips : dict, optional
+        Words for the name of a field, and what it means, where the model's own are too short.
+    values : dict, optional
+        Words for the values of choices.
     """
 
     changed = Signal()
@@ -122,12 +127,16 @@ class SettingsForm(QWidget):
         *,
         names: tuple[str, ...] | None = None,
         choices: dict[str, tuple[str, ...]] | None = None,
+        titles: dict[str, str] | None = None,
+        tips: dict[str, str] | None = None,
+        values: dict[str, str] | None = None,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self._model = model
         self._names = names or tuple(model.model_fields)
         self._choices = choices or {}
+        self._values = _TITLES | (values or {})
         self._rest: dict[str, Any] = {}
         self._no_wheel = _NoWheel(self)
         self.fields: dict[str, QWidget] = {}
@@ -140,9 +149,9 @@ class SettingsForm(QWidget):
             field = self._make(name, info)
             unit = _unit(name, info)
             told = f" ({unit})" if unit and name not in _OWN_UNIT else ""
-            label = QLabel(name.replace("_", " ").capitalize() + told, self)
+            label = QLabel((titles or {}).get(name, name.replace("_", " ").capitalize()) + told, self)
             for widget in (field, label):
-                widget.setToolTip(tooltip(name, info))
+                widget.setToolTip(tooltip(name, info, (tips or {}).get(name, "")))
             field.setAccessibleName(label.text())
             field.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
             field.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -233,7 +242,7 @@ class SettingsForm(QWidget):
             box.addItems(self._choices[name])
         else:
             for choice in get_args(core):
-                box.addItem(_TITLES.get(str(choice), str(choice)), choice)
+                box.addItem(self._values.get(str(choice), str(choice)), choice)
         box.currentTextChanged.connect(self._edited)
         return box
 

@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from napari_dasl.project.config import SelfpacedConfig
 from napari_dasl.project.records import CaseState, Model, Round
+from napari_dasl.rounds import phases
 from napari_dasl.widgets.jobs import run_in_background
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from napari_dasl.errors import DaslError
+    from napari_dasl.project.records import Effort
     from napari_dasl.widgets.session import Session
 
 _TO_DO = (CaseState.UNLABELLED, CaseState.DRAFT, CaseState.PSEUDO)
@@ -41,11 +44,29 @@ class Row:
     difficulty: float | None = None
     words: str = ""
     facts: str = ""
+    minutes: float | None = None
+    asked: bool = False
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The project at one moment, as far as the window shows it."""
+    """The project at one moment, as far as the window shows it.
+
+    Attributes
+    ----------
+    previews : dict
+        For each phase that may be asked for ("auto", "spl", "al"), what the next round would take and ask.
+    selfpaced : SelfpacedConfig
+        How pseudo-labels are made.
+    selfpaced_off : str
+        Why they are switched off; empty where they are not.
+    strategies : tuple of (str, str)
+        Name and title of every ranking strategy.
+    order_warning : str
+        What the last ranking has to say about its own order; empty where nothing.
+    advice : str
+        Whether stopping seems reasonable, after the last round.
+    """
 
     folder: str = ""
     name: str = ""
@@ -66,6 +87,14 @@ class Snapshot:
     rounds: tuple[Round, ...] = ()
     unfinished: Round | None = None
     counts: dict[str, int] = field(default_factory=dict)
+    previews: dict[str, phases.PhasePreview] = field(default_factory=dict)
+    previewed: Any = None
+    selfpaced: SelfpacedConfig = field(default_factory=SelfpacedConfig)
+    selfpaced_off: str = ""
+    start: str = "scratch"
+    strategies: tuple[tuple[str, str], ...] = ()
+    order_warning: str = ""
+    advice: str = ""
 
     @property
     def total(self) -> int:
@@ -112,15 +141,25 @@ def header_words(snapshot: Snapshot) -> str:
     return f"{words} · ~{duration(left)}"
 
 
-def read_snapshot(project: Any) -> Snapshot:
-    """Read what the window shows of *project*; called on a thread."""
+def read_snapshot(project: Any, earlier: Snapshot | None = None) -> Snapshot:
+    """Read what the window shows of *project*; called on a thread.
+
+    Parameters
+    ----------
+    earlier : Snapshot, optional
+        The one before: what costs time and cannot have changed since is taken from it.
+    """
     scores = {score.case: score for score in project.scores()}
     cases = project.cases()
-    rows = tuple(_row(case, scores.get(case.id)) for case in cases)
     models = tuple(project.models())
+    rounds = tuple(project.rounds())
     config = project.config
     human = [case for case in cases if case.labelled]
     has_model = any(model.active for model in models)
+    minutes = _minutes(project.efforts())
+    previewed, previews = _previews(project, cases, models, rounds, earlier)
+    asked = frozenset(previews["auto"].waits_for)
+    rows = tuple(_row(case, scores.get(case.id), minutes.get(case.id), case.id in asked) for case in cases)
     return Snapshot(
         folder=str(project.folder),
         name=config.name,
@@ -138,23 +177,71 @@ def read_snapshot(project: Any) -> Snapshot:
         minutes=config.training.minutes,
         device=config.training.device,
         models=models,
-        rounds=tuple(project.rounds()),
+        rounds=rounds,
         unfinished=project.last_unfinished_round(),
         counts=dict(project.counts()),
+        previews=previews,
+        previewed=previewed,
+        selfpaced=config.selfpaced,
+        selfpaced_off=phases.standing(project).off,
+        start=config.training.start,
+        strategies=_strategies(),
+        order_warning=_order_warning(project),
+        advice=next((str(item.result.get("advice") or "") for item in reversed(rounds) if item.state == "done"), ""),
     )
+
+
+def _minutes(efforts: Iterable[Effort]) -> dict[str, float]:
+    """Active minutes per case, looking and drawing, over everybody and every opening."""
+    minutes: dict[str, float] = {}
+    for one in efforts:
+        minutes[one.case] = minutes.get(one.case, 0.0) + (one.inspect_seconds + one.edit_seconds) / 60
+    return minutes
+
+
+def _previews(
+    project: Any, cases: Sequence[Any], models: Sequence[Model], rounds: Sequence[Round], earlier: Snapshot | None
+) -> tuple[Any, dict[str, phases.PhasePreview]]:
+    """Return what each phase would take, and what that depends on: it reads every prediction, so not at each stroke."""
+    depends = (
+        str(project.folder),
+        tuple((model.id, model.active) for model in models),
+        tuple((item.number, item.state) for item in rounds),
+        tuple((case.id, case.labelled, case.guard, case.skipped) for case in cases),
+        project.config.selfpaced,
+        len(project.events(phases.EVENT)),
+        len(project.pseudo_reviews()),
+        len(project.predicted(active)) if (active := next((m.id for m in models if m.active), "")) else 0,
+    )
+    if earlier is not None and earlier.previewed == depends:
+        return depends, earlier.previews
+    auto = phases.preview(project)
+    return depends, {"auto": auto, "al": phases.preview(project, "al"), "spl": phases.preview(project, "spl")}
+
+
+def _strategies() -> tuple[tuple[str, str], ...]:
+    from napari_dasl.active import STRATEGIES  # takes SciPy along: not before a project is open
+
+    return tuple((name, strategy.title) for name, strategy in STRATEGIES.items())
+
+
+def _order_warning(project: Any) -> str:
+    """Return what the last ranking warned of: that similarity did nothing, or pushes the hard cases down."""
+    told = project.events("ranking")
+    return str(told[-1].payload.get("sentence") or "") if told else ""
 
 
 def _waits(case: Any) -> bool:
     return case.state in _TO_DO and not case.labelled
 
 
-def _row(case: Any, score: Any) -> Row:
+def _row(case: Any, score: Any, minutes: float | None, asked: bool) -> Row:
     spacing = " × ".join(f"{value:.3g}" for value in reversed(case.spacing))
     shape = " × ".join(str(size) for size in reversed(case.shape))
     channels = " + ".join(series.channel for series in case.series)
     facts = f"{channels} · {shape} voxels · {spacing} mm" if any(case.shape) else channels
     if score is None:
-        return Row(case.id, case.state, case.labelled, case.reason, facts=facts)
+        return Row(case.id, case.state, case.labelled, case.reason, facts=facts, minutes=minutes, asked=asked)
     return Row(
         case.id,
         case.state,
@@ -167,6 +254,8 @@ def _row(case: Any, score: Any) -> Row:
         score.difficulty,
         score.words,
         facts,
+        minutes,
+        asked,
     )
 
 
@@ -240,7 +329,8 @@ class SnapshotKeeper(QObject):
                 self.session.message.emit(str(error), "error")
             self._read_again()
 
-        run_in_background(self, lambda: read_snapshot(project), arrived, failed)
+        earlier = self.snapshot
+        run_in_background(self, lambda: read_snapshot(project, earlier), arrived, failed)
 
     def _read_again(self) -> None:
         if self._again:

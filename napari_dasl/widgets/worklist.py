@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from napari_dasl.errors import DaslError
 
-_HIDDEN_AT_FIRST = (Column.SIMILARITY, Column.DIFFICULTY)
+_HIDDEN_AT_FIRST = (Column.SIMILARITY, Column.DIFFICULTY, Column.MINUTES)
 _WIDTHS = {Column.RANK: 34, Column.STATE: 96, Column.SCORE: 84, Column.UNCERTAINTY: 56, Column.SIMILARITY: 56}
 
 
@@ -96,6 +96,12 @@ class WorklistWidget(QWidget):
         layout.setSpacing(3)
         layout.addLayout(self._build_filters())
         layout.addLayout(self._build_order())
+        self.warning = QLabel(self)
+        self.warning.setWordWrap(True)
+        self.warning.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self.warning.setStyleSheet("color: #E69F00;")
+        self.warning.hide()
+        layout.addWidget(self.warning)
         self.table = self._build_table()
         layout.addWidget(self.table, 1)
         self.facts = QLabel(self)
@@ -147,6 +153,8 @@ class WorklistWidget(QWidget):
             action.setData(order.key)
             group.addAction(action)
         menu.triggered.connect(self._order_chosen)
+        self.strategies = menu.addMenu("Rank by")
+        self._strategy_group = QActionGroup(menu)
         self.order.setMenu(menu)
         line.addWidget(self.words, 1)
         line.addWidget(self.order, 0, Qt.AlignmentFlag.AlignTop)
@@ -215,6 +223,7 @@ class WorklistWidget(QWidget):
         for state, chip in self.chips.items():
             chip.setText(f"{SIGNS[state].symbol} {counts[state]}")
             chip.setVisible(counts[state] > 0 or chip.isChecked())
+        self._offer_strategies(snapshot)
         self._say_order()
         self._tell_queue()
         self._show_facts(self._row(self.selected_case()))
@@ -276,12 +285,48 @@ class WorklistWidget(QWidget):
         self._apply_order(order.column, order.descending, shuffled=order.shuffled)
 
     def _order_chosen(self, action: QAction) -> None:
-        self.order_by(action.data())
+        if action.actionGroup() is self._strategy_group:
+            self.rank_by(action.data())
+        elif action.data() is not None:
+            self.order_by(action.data())
+
+    def _offer_strategies(self, snapshot: Snapshot | None) -> None:
+        """List every strategy under *Rank by*, with the one in force checked."""
+        offered = snapshot.strategies if snapshot is not None else ()
+        if [action.data() for action in self.strategies.actions()] != [name for name, _ in offered]:
+            self.strategies.clear()
+            for name, title in offered:
+                action = self.strategies.addAction(title)
+                action.setCheckable(True)
+                action.setData(name)
+                self._strategy_group.addAction(action)
+        for action in self.strategies.actions():
+            action.setChecked(snapshot is not None and action.data() == snapshot.strategy)
+        self.strategies.setEnabled(bool(offered))
+
+    def rank_by(self, strategy: str) -> None:
+        """Let another strategy rank the cases, from now on and in every round to come."""
+        project = self.session.project
+        if project is None:
+            return
+
+        def rank() -> None:
+            from napari_dasl import rounds
+
+            project.update_config(**{"ranking.strategy": strategy})
+            rounds.rank(project)
+
+        def failed(error: DaslError) -> None:
+            self._say_error(error)
+            self.session.cases_changed.emit()
+
+        self.order_by("rank")
+        run_in_background(self, rank, lambda _: self.session.cases_changed.emit(), failed)
 
     def _heading_clicked(self, section: int) -> None:
         column = Column(section)
         same = self.proxy.sortColumn() == section and not self.proxy.shuffled
-        numbers = column in (Column.SCORE, Column.UNCERTAINTY, Column.SIMILARITY)
+        numbers = column in (Column.SCORE, Column.UNCERTAINTY, Column.SIMILARITY, Column.MINUTES)
         self._apply_order(column, (not self.proxy.descending) if same else numbers)
 
     def _apply_order(self, column: Column, descending: bool, *, shuffled: bool = False) -> None:
@@ -304,11 +349,15 @@ class WorklistWidget(QWidget):
         snapshot = self.keeper.snapshot
         if snapshot is None:
             self.words.setText("")
+            self.warning.hide()
             return
         column = Column(max(0, self.proxy.sortColumn()))
         words = order_words(snapshot, column, self.proxy.descending, shuffled=self.proxy.shuffled)
         hidden = len(self.model.rows) - self.proxy.rowCount()
         self.words.setText(f"{words} {hidden} hidden by the filter." if hidden else words)
+        ranked = column is Column.RANK and not self.proxy.shuffled
+        self.warning.setText(snapshot.order_warning)
+        self.warning.setVisible(ranked and bool(snapshot.order_warning))
 
     def _tell_queue(self) -> None:
         """Give the visible order to the session, so that *Next* follows what the eye sees."""

@@ -1,4 +1,4 @@
-"""How cells of the worklist are drawn: the state's shape in its colour, the score as a bar, the open case in bold."""
+"""How cells of the worklist are drawn: the state's shape in its colour, the score as a bar, what is asked in bold."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class WorklistDelegate(QStyledItemDelegate):
     """Draws the state and score columns; the others are text."""
 
     def initStyleOption(self, option: QStyleOptionViewItem, index: QModelIndex) -> None:
-        """Set the open case in bold and mark it with an arrow, and dim what needs no work."""
+        """Set the cases that are asked for and the open one in bold, and mark the open one with an arrow."""
         super().initStyleOption(option, index)
         source = index.model().sourceModel() if hasattr(index.model(), "sourceModel") else index.model()
         row: Row | None = index.data(ROW_ROLE)
         if row is None:
             return
-        if row.case == source.current:
+        if row.asked or row.case == source.current:
             option.font.setBold(True)
-            if Column(index.column()) is Column.CASE:
-                option.text = f"▸ {option.text}"
+        if row.case == source.current and Column(index.column()) is Column.CASE:
+            option.text = f"▸ {option.text}"
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex) -> None:
         """Draw a cell."""

@@ -38,6 +38,7 @@ class Column(IntEnum):
     UNCERTAINTY = 4
     SIMILARITY = 5
     DIFFICULTY = 6
+    MINUTES = 7
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ HEADINGS: dict[Column, tuple[str, str]] = {
     Column.UNCERTAINTY: ("Unsure", "How unsure the network is inside the region it looks at, 0 to 0.5."),
     Column.SIMILARITY: ("Similar", "How typical the case is of the others, −1 to 1."),
     Column.DIFFICULTY: ("Difficulty", "How hard the case is said to be."),
+    Column.MINUTES: ("Minutes", "Active minutes spent on the case, looking and drawing; pauses do not count."),
 }
 
 _natural = lru_cache(maxsize=1 << 14)(natural)
@@ -87,21 +89,20 @@ class Order:
 
 
 ORDERS: tuple[Order, ...] = (
-    Order("rank", "What teaches most", Column.RANK, False, "Ranked by {strategy}{model}"),
+    Order("rank", "By rank: what teaches most", Column.RANK, False, "Ranked: {strategy}{model}"),
     Order("uncertainty", "Most unsure first", Column.UNCERTAINTY, True, "Most unsure first{model}"),
     Order("similarity", "Most typical first", Column.SIMILARITY, True, "Most typical first{model}"),
     Order("difficulty", "Easiest first", Column.DIFFICULTY, False, "Easiest first"),
     Order("case", "By name", Column.CASE, False, "By name"),
     Order("state", "By state", Column.STATE, False, "By state"),
+    Order("minutes", "Most work first", Column.MINUTES, True, "Most work first"),
     Order("random", "Shuffled", Column.CASE, False, "Shuffled (the same shuffle each time)", shuffled=True),
 )
 
-STRATEGY_WORDS = {
-    "default": "uncertainty around what was found",
-    "dasl": "uncertainty × similarity",
-    "uncertainty": "uncertainty",
-    "random": "chance",
-}
+
+def strategy_title(snapshot: Snapshot) -> str:
+    """Return the strategy in force in words."""
+    return dict(snapshot.strategies).get(snapshot.strategy, snapshot.strategy.replace("-", " "))
 
 
 def order_words(snapshot: Snapshot, column: Column, descending: bool, *, shuffled: bool = False) -> str:
@@ -112,10 +113,18 @@ def order_words(snapshot: Snapshot, column: Column, descending: bool, *, shuffle
         if (order.column, order.descending, order.shuffled) == (column, descending, shuffled):
             if order.key == "rank" and all(row.score is None for row in snapshot.rows):
                 return "No ranking yet: the first round makes one."
-            strategy = STRATEGY_WORDS.get(snapshot.strategy, snapshot.strategy.replace("_", " "))
-            return order.words.format(strategy=strategy, model=by_model) + "."
+            words = order.words.format(strategy=_inside(strategy_title(snapshot)), model=by_model) + "."
+            asked = sum(row.asked for row in snapshot.rows)
+            if order.key == "rank" and asked:
+                words += f" Asked for, so they come first: {asked}."
+            return words
     heading = HEADINGS[column][0] if column is not Column.RANK else "Rank"
     return f"By {heading.lower()}, {'largest' if descending else 'smallest'} first."
+
+
+def _inside(title: str) -> str:
+    """Return a title as it stands inside a sentence; abbreviations keep their capitals."""
+    return title if title[:2].isupper() else title[:1].lower() + title[1:]
 
 
 def _value(row: Row, column: Column) -> Any:
@@ -130,18 +139,21 @@ def _text(row: Row, column: Column) -> str:
     if column is Column.CASE:
         return row.case
     if column is Column.STATE:
-        return SIGNS[row.state].word
+        return f"{SIGNS[row.state].word}, asked" if row.asked else SIGNS[row.state].word
     value = _value(row, column)
     if value is None:
         return ""
-    return str(value) if column is Column.RANK else f"{value:.3f}"
+    if column is Column.RANK:
+        return str(value)
+    return f"{value:.1f}" if column is Column.MINUTES else f"{value:.3f}"
 
 
 def state_words(row: Row) -> str:
     """Return what the state means for this case, with its reason where it has one."""
     sign = SIGNS[row.state]
     reason = f" {row.reason}" if row.reason else ""
-    return f"{sign.symbol} {sign.word}: {sign.meaning}{reason}"
+    asked = " Asked for: the next round waits until it is labelled or skipped." if row.asked else ""
+    return f"{sign.symbol} {sign.word}: {sign.meaning}{reason}{asked}"
 
 
 def _tooltip(row: Row, column: Column) -> str:
@@ -284,7 +296,7 @@ class WorklistProxy(QSortFilterProxyModel):
         row: Row = self.sourceModel().rows[source_row]
         if self._states and row.state not in self._states:
             return False
-        words = (row.case, SIGNS[row.state].word, row.reason)
+        words = (row.case, SIGNS[row.state].word, row.reason, "asked" if row.asked else "")
         return not self._text or any(self._text in word.casefold() for word in words)
 
     def lessThan(self, left: QModelIndex, right: QModelIndex) -> bool:
@@ -294,6 +306,8 @@ class WorklistProxy(QSortFilterProxyModel):
         if self.shuffled:
             return _shuffle_key(a.case) < _shuffle_key(b.case)
         column = Column(left.column())
+        if column is Column.RANK and a.asked != b.asked:  # asked cases first, in either direction
+            return a.asked != self.descending
         first, second = _value(a, column), _value(b, column)
         if first is None or second is None:
             if first is second is None:

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from qtpy.QtWidgets import QPushButton
 
+from napari_dasl.events import Phase
 from napari_dasl.project.records import Model, Round
+from napari_dasl.rounds import phases
 from napari_dasl.rounds.plan import RoundPlan
 from napari_dasl.widgets.history import history_lines
 from napari_dasl.widgets.learning import LearningWidget
@@ -55,7 +57,8 @@ def reaches(widget, state):
 
 def test_before_a_round_it_says_what_the_network_will_learn_from(learning_with):
     widget = learning_with("works")
-    assert widget.words.text() == "The next round learns from 2 labels."
+    assert widget.words.text() == phases.preview(widget.session.project).sentence
+    assert widget.start.text() == "Start round"
     assert widget.start.isEnabled()
     assert not widget.cancel.isVisible()
     assert not widget.resume.isVisible()
@@ -80,11 +83,83 @@ def test_a_refused_setting_cannot_be_started(learning_with):
 
 def test_words_of_plan_and_cost():
     snapshot = Snapshot(labelled=54, guard=9, network="unet", minutes=5.0)
-    assert before_words(snapshot) == "The next round learns from 45 labels and is judged on the 9 of the guard set."
+    before = "The next round learns from 45 labels. It is judged on the 9 cases of the guard set."
+    assert before_words(snapshot) == before
     assert plan_words(snapshot, RoundPlan(steps=300)) == "U-Net, trained anew for 300 steps."
     assert plan_words(snapshot, RoundPlan(epochs=2)) == "U-Net, trained anew for 2 passes."
     assert cost_words(snapshot, RoundPlan()) == "Training takes 5 min, predictions come on top."
     assert cost_words(Snapshot(labelled=5), RoundPlan()).startswith("Time and memory are measured")
+
+
+def test_it_says_what_the_next_round_takes_and_asks_for_each_phase():
+    previews = {
+        "auto": phases.PhasePreview("spl", 45, pseudo=61, sentence="Takes 61."),
+        "al": phases.PhasePreview("al", 45, sentence="Your 45 labels."),
+    }
+    snapshot = Snapshot(labelled=54, guard=9, previews=previews)
+    assert before_words(snapshot).startswith("Takes 61. It is judged on")
+    assert before_words(snapshot, "al").startswith("Your 45 labels. It is judged on")
+
+
+@pytest.fixture
+def asking(study):
+    """A project whose next round waits for P-0 and P-1."""
+    study.project.update_config(**{"selfpaced.phases": ["al"]})
+    number = study.project.new_round("al", {"slot": 0}).number
+    study.project.finish_round(number, "done", {"phase": "al", "asked": ["P-0", "P-1"]})
+    return study
+
+
+def test_where_the_network_asked_for_cases_it_names_them_and_a_click_starts_without_waiting(
+    learning_with, asking, qtbot, monkeypatch
+):
+    widget = learning_with("works")
+    assert "P-0, P-1" in widget.words.text()
+    assert "You can also start now" in widget.words.text()
+    assert widget.start.text() == "Start now with what is labelled"
+    started = []
+    monkeypatch.setattr(widget.runner, "start_round", started.append)
+    widget.start.click()
+    assert started == [RoundPlan(phase="al")]
+
+
+def test_once_they_are_labelled_the_round_starts_as_usual(learning_with, asking, qtbot):
+    for case in ("P-0", "P-1"):
+        asking.project.record_label(case, asking.truth[case], author="me")
+    widget = learning_with("works")
+    assert widget.start.text() == "Start round"
+
+
+def test_pseudo_labels_that_were_switched_off_say_why_and_come_back_by_one_button(learning_with, study, qtbot):
+    phases.switch(study.project, enabled=False, why="two rounds with them made the model worse")
+    widget = learning_with("works")
+    assert "switched off: two rounds with them made the model worse." in widget.off.text()
+    widget.again.click()
+    qtbot.waitUntil(lambda: not widget.off.isVisible(), timeout=5000)
+    assert phases.standing(study.project).off == ""
+    assert not widget.again.isVisible()
+
+
+def test_advice_is_said_and_changes_nothing(learning_with, study, qtbot):
+    number = study.project.new_round("al", {}).number
+    study.project.finish_round(number, "done", {"phase": "al", "advice": "The predictions hardly change any more."})
+    widget = learning_with("works")
+    assert widget.advice.text() == "The predictions hardly change any more."
+    assert widget.start.isEnabled()
+
+
+def test_what_is_changed_under_advanced_goes_to_the_project_file(learning_with, study, qtbot):
+    widget = learning_with("works")
+    form = widget.pseudo.form
+    form.fields["view"].setCurrentIndex(form.fields["view"].findData("previous"))
+    form.fields["quantile"].setText("0.35")
+    qtbot.waitUntil(lambda: 'view = "previous"' in (study.folder / "project.toml").read_text(), timeout=5000)
+    qtbot.waitUntil(lambda: widget.keeper.snapshot.selfpaced.quantile == 0.35, timeout=5000)
+    assert widget.keeper.snapshot.selfpaced.regularizer == "rescaled"
+    form.fields["quantile"].setText("7")
+    assert form.problem.isVisibleTo(form)
+    qtbot.wait(500)
+    assert "quantile = 0.35" in (study.folder / "project.toml").read_text()
 
 
 # -- during and after -----------------------------------------------------------------------------------------------
@@ -113,6 +188,29 @@ def test_the_curve_is_drawn_while_it_runs(learning_with, qtbot):
     assert widget.bar.maximum() == 5
     assert "2 s left" in widget.left.text()
     assert not widget.settings_part.isEnabled()
+
+
+def test_while_it_runs_no_older_model_can_be_chosen(learning_with, qtbot, study, add_model):
+    add_model(study.project, study.truth, model="r0002-test")
+    widget = learning_with("slow")
+    said = []
+    widget.session.message.connect(lambda text, severity: said.append((text, severity)))
+    widget.start.click()
+    qtbot.waitUntil(reaches(widget, "running"), timeout=10_000)
+    widget.history.use_model.emit("r0001-test")
+    assert said[-1][1] == "warning"
+    assert "A round is running" in said[-1][0]
+    assert study.project.active_model().id == "r0002-test"
+
+
+def test_while_it_runs_it_says_what_was_taken_as_pseudo_labels(learning_with, qtbot):
+    widget = learning_with("slow")
+    widget.start.click()
+    qtbot.waitUntil(lambda: "guard_dice" in widget.runner.curves, timeout=10_000)
+    words = "Taking 4 of 9 predictions as pseudo-labels (mean weight 0.44)."
+    widget.runner._event(Phase(name="prepare", text=words))
+    widget.runner._event(Phase(name="train", text="Training."))
+    assert widget.details.text() == f"{words} Go on labelling meanwhile."
 
 
 def test_a_widget_opened_late_shows_the_same_round(learning_with, qtbot):
@@ -224,23 +322,36 @@ def test_one_click_goes_back_to_an_older_model(learning_with, study, add_model, 
 
 def test_the_history_holds_rounds_that_made_no_model(tmp_path):
     now = datetime.now(UTC)
+    guard = {"dice": 0.8, "before": 0.78, "interval": [0.01, 0.03], "worst": ["P-7", -0.04]}
+    first = {
+        "trained_on": {"human": 4, "pseudo": 2},
+        "sentence": "Fine.",
+        "lambda": 0.31,
+        "pseudo": {"taken": 2, "candidates": 9, "mean_weight": 0.44},
+    }
     models = [
-        Model("r0001-a", None, 1, now, True, True, {"dice": 0.8}, {}, tmp_path),
+        Model("r0001-a", None, 1, now, True, True, guard, {}, tmp_path),
         Model("r0003-c", None, 3, now + timedelta(2), False, False, {"dice": 0.7}, {}, tmp_path),
     ]
     rounds = [
-        Round(1, "al", "done", {}, {"trained_on": {"human": 4, "pseudo": 2}, "sentence": "Fine."}, now, now, tmp_path),
+        Round(1, "spl", "done", {}, first, now, now, tmp_path),
         Round(2, "al", "failed", {}, {"message": "Out of memory."}, now + timedelta(1), None, tmp_path),
         Round(3, "al", "done", {}, {}, now + timedelta(2), None, tmp_path),
         Round(4, "al", "running", {}, {}, now + timedelta(3), None, tmp_path),
     ]
     lines = history_lines(models, rounds)
     assert [(line.title, line.note, line.dice) for line in lines] == [
-        ("3", "not better", 0.7),
+        ("3", "candidate", 0.7),
         ("2", "failed", None),
         ("1", "active", 0.8),
     ]
     assert lines[2].labels == "4 + 2"
+    assert lines[2].change == pytest.approx(0.02)
+    assert (
+        "changed by +0.020 (95 % of resamples between +0.010 and +0.030); most lost: P-7, -0.040." in lines[2].tooltip
+    )
+    assert "Pseudo-labels: 2 of 9, mean weight 0.44, pace λ 0.31." in lines[2].tooltip
+    assert lines[0].title_words.startswith("A candidate")
     assert "Fine." in lines[2].tooltip
     assert lines[1].tooltip == "Out of memory."
 

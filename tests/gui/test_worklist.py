@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QPushButton
 
-from napari_dasl.project.records import CaseState
+from napari_dasl.project.records import CaseState, Effort
 from napari_dasl.widgets.label_history import LabelHistoryDialog
 from napari_dasl.widgets.snapshot import Row, Snapshot, duration, header_words, read_snapshot, snapshots_for
 from napari_dasl.widgets.worklist import WorklistWidget
-from napari_dasl.widgets.worklist_model import ROW_ROLE, Column
+from napari_dasl.widgets.worklist_model import ROW_ROLE, Column, state_words
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def state_of(worklist, case):
 
 def test_cases_stand_in_the_order_of_the_ranking_and_the_queue_follows(worklist):
     assert worklist.proxy.visible_cases() == ["P-0", "P-1", "P-2", "P-3", "P-4"]
-    assert worklist.words.text() == "Ranked by uncertainty around what was found, model of round 1."
+    assert worklist.words.text() == "Ranked: uncertainty around what the network found, model of round 1."
     assert worklist.session.queue() == ["P-0", "P-1", "P-2"]
 
 
@@ -48,11 +49,71 @@ def test_next_follows_what_the_eye_sees(worklist):
 
 
 def test_named_orders_say_what_they_are(worklist):
-    for key, words in [("uncertainty", "Most unsure first"), ("random", "Shuffled"), ("rank", "Ranked by")]:
+    for key, words in [("uncertainty", "Most unsure first"), ("random", "Shuffled"), ("rank", "Ranked: ")]:
         worklist.order_by(key)
         assert worklist.words.text().startswith(words)
         checked = [action.data() for action in worklist.order.menu().actions() if action.isChecked()]
         assert checked == [key]
+
+
+def test_every_strategy_is_offered_in_words_and_ranks_at_once(worklist, study, qtbot, monkeypatch):
+    from napari_dasl import rounds
+    from napari_dasl.active import STRATEGIES
+
+    ranked = []
+    monkeypatch.setattr(rounds, "rank", lambda project: ranked.append(project.config.ranking.strategy))
+    actions = {action.data(): action for action in worklist.strategies.actions()}
+    assert list(actions) == list(STRATEGIES)
+    assert actions["dasl"].text() == STRATEGIES["dasl"].title
+    assert [name for name, action in actions.items() if action.isChecked()] == ["default"]
+    actions["random"].trigger()
+    qtbot.waitUntil(lambda: worklist.words.text().startswith("Ranked: at random"), timeout=5000)
+    assert ranked == ["random"]
+    assert [name for name, action in actions.items() if action.isChecked()] == ["random"]
+
+
+def test_what_the_ranking_warns_of_stands_under_its_name_and_only_there(worklist, study, qtbot):
+    warning = "Similarity pushes the hard cases down here."
+    study.project.log_event("ranking", {"sentence": warning})
+    worklist.session.cases_changed.emit()
+    qtbot.waitUntil(lambda: worklist.warning.isVisible())
+    assert worklist.warning.text() == warning
+    worklist.order_by("case")
+    assert not worklist.warning.isVisible()
+
+
+def test_cases_that_were_asked_for_come_first_and_say_so(worklist, study, qtbot):
+    study.project.update_config(**{"selfpaced.phases": ["al"]})
+    number = study.project.new_round("al", {"slot": 0}).number
+    study.project.finish_round(number, "done", {"phase": "al", "asked": ["P-2", "P-3"]})
+    worklist.session.close_project()
+    with qtbot.waitSignal(worklist.session.project_changed):
+        worklist.session.open_project(study.folder)
+    qtbot.waitUntil(lambda: worklist.proxy.visible_cases()[:1] == ["P-2"], timeout=5000)
+    row = worklist.model.rows[worklist.model.row_of("P-2")]
+    assert row.asked
+    assert not worklist.model.rows[worklist.model.row_of("P-3")].asked  # it is labelled by now
+    assert "the next round waits" in state_words(row)
+    assert worklist.words.text().endswith("Asked for, so they come first: 1.")
+    assert worklist.session.peek_next() == "P-2"
+
+
+def test_minutes_of_a_case_are_a_column_by_choice(worklist, study, qtbot):
+    now = datetime.now(UTC)
+    for seconds in (60.0, 33.0):
+        effort = Effort(
+            case="P-1", revision=None, author="me", inspect_seconds=seconds, edit_seconds=30.0, strokes=1, undos=0,
+            voxels_changed=None, draft_model=None, draft_round=None, drawn_from_nothing=False,
+            accepted_unchanged=False, blind=False, audit=False, opened=now, first_edit=None, saved=now,
+        )  # fmt: skip
+        study.project.add_effort(effort)
+    worklist.session.cases_changed.emit()
+    index = worklist.model.index(worklist.model.row_of("P-1"), int(Column.MINUTES))
+    qtbot.waitUntil(lambda: index.data() == "2.5")
+    assert worklist.table.isColumnHidden(int(Column.MINUTES))
+    worklist.order_by("minutes")
+    assert worklist.proxy.visible_cases()[0] == "P-1"
+    assert worklist.words.text() == "Most work first."
 
 
 def test_a_chip_shows_one_state_and_its_count(worklist):

@@ -130,6 +130,18 @@ def test_every_state_has_its_own_shape_and_words():
     assert len({sign.word for sign in SIGNS.values()}) == len(CaseState)
 
 
+def test_asked_cases_come_first_by_rank_in_both_directions(listed):
+    model, proxy = listed
+    model.set_rows([replace(row, asked=row.case == "P-9") for row in ROWS])
+    for descending in (False, True):
+        proxy.order_by(Column.RANK, descending)
+        assert proxy.visible_cases()[0] == "P-9"
+    proxy.order_by(Column.CASE, False)
+    assert proxy.visible_cases()[0] == "P-1"
+    proxy.show_text("asked")
+    assert proxy.visible_cases() == ["P-9"]
+
+
 def test_the_state_of_an_unreadable_case_explains_itself(listed):
     model, _ = listed
     index = model.index(model.row_of("P-3"), int(Column.STATE))
@@ -141,10 +153,14 @@ def test_the_order_in_force_is_said_in_words(tmp_path):
     from datetime import UTC, datetime
 
     model = Model("r0002-x", None, 2, datetime.now(UTC), True, True, {}, {}, tmp_path)
-    snapshot = Snapshot(rows=ROWS, models=(model,))
-    assert order_words(snapshot, Column.RANK, False) == "Ranked by uncertainty around what was found, model of round 2."
-    by_dasl = Snapshot(rows=ROWS, models=(model,), strategy="dasl")
-    assert order_words(by_dasl, Column.RANK, False) == "Ranked by uncertainty × similarity, model of round 2."
+    titles = (("default", "Uncertainty around what the network found"), ("dasl", "DASL"))
+    snapshot = Snapshot(rows=ROWS, models=(model,), strategies=titles)
+    words = order_words(snapshot, Column.RANK, False)
+    assert words == "Ranked: uncertainty around what the network found, model of round 2."
+    by_dasl = Snapshot(rows=ROWS, models=(model,), strategies=titles, strategy="dasl")
+    assert order_words(by_dasl, Column.RANK, False) == "Ranked: DASL, model of round 2."
+    unknown = Snapshot(rows=ROWS, strategy="my-own")
+    assert order_words(unknown, Column.RANK, False) == "Ranked: my own."
     assert order_words(snapshot, Column.UNCERTAINTY, True) == "Most unsure first, model of round 2."
     assert order_words(snapshot, Column.SCORE, False) == "By score, smallest first."
     assert order_words(Snapshot(rows=(ROWS[2],)), Column.RANK, False).startswith("No ranking yet")
