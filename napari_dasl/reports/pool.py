@@ -86,12 +86,13 @@ def gather(project: Project) -> Pool:
 
 def _ranked(event: LoggedEvent) -> Ranked:
     told = event.payload
+    said = told.get("diagnosis") or {}
     return Ranked(
         strategy=str(told.get("strategy") or ""),
         model=str(told.get("model") or ""),
-        agreement=_number(told.get("agreement")),
-        against=_number(told.get("against")),
-        variation=_number(told.get("variation")),
+        agreement=_number(said.get("agreement")),
+        against=_number(said.get("against")),
+        variation=_number(said.get("variation")),
     )
 
 

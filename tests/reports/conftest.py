@@ -125,7 +125,11 @@ def _round(project: Project, number: int) -> None:
     project.finish_round(number, "done", result)
     project.log_event(
         "ranking",
-        {"strategy": "dasl", "model": model, "agreement": 0.9 + 0.01 * number, "against": -0.2, "variation": 0.06},
+        {
+            "strategy": "dasl",
+            "model": model,
+            "diagnosis": {"agreement": 0.9 + 0.01 * number, "against": -0.2, "variation": 0.06, "sentence": ""},
+        },
     )
 
 

@@ -152,9 +152,9 @@ class TestPool:
         assert "the first 500 of 10000 are listed" in table.caption
         assert [column.title for column in table.columns] == ["Rank", "Case", "Score"]
 
-    def test_rankings_whose_events_say_other_things_are_left_out(self, tmp_path):
+    def test_rankings_in_which_no_similarity_took_part_are_left_out(self, tmp_path):
         with Project.create(tmp_path / "x", ProjectConfig(name="x", modality="CT")) as project:
-            project.log_event("ranking", {"notes": ["nothing"], "agreement": None})
+            project.log_event("ranking", {"strategy": "random", "notes": [], "diagnosis": None})
             assert pool.gather(project).diagnosed == ()
 
 
