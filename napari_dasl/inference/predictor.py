@@ -140,7 +140,7 @@ class Predictor:
         if not self.drops:
             raise InputError(
                 "This model has no dropout, so several passes of it say the same.",
-                "Train a new model: plans made from now on have dropout, older ones have none.",
+                "Older plans lack it: write dropout = 0.1 under [network_options] in plan.toml, and train anew.",
             )
         grid = self._grid(image, spacing)
         for number in range(count):

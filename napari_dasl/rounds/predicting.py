@@ -116,7 +116,8 @@ def _asked(
         if explicit:
             raise InputError(
                 f"Model {model.id} has no dropout, so it cannot be asked several times.",
-                "Train a new model: new plans have dropout, older ones have none. Or rank by another strategy.",
+                "Older plans lack it: write dropout = 0.1 under [network_options] in plan.toml and train anew, "
+                "or rank by another strategy.",
             )
         report(Log(level="warning", text=f"Model {model.id} has no dropout: {method.title!r} cannot be measured."))
         passes = 0

@@ -89,4 +89,4 @@ def test_a_predictor_gives_as_many_passes_as_asked_for_on_the_grid_of_the_scan()
 def test_a_network_without_dropout_is_refused_with_what_to_do(network):
     with pytest.raises(InputError, match="no dropout") as caught:
         next(predictor(network).passes(scan(), (1.0, 1.0, 1.0), 2, seed=0))
-    assert "Train a new model" in caught.value.hint
+    assert "plan.toml" in caught.value.hint
