@@ -54,8 +54,8 @@ if TYPE_CHECKING:
     from napari_dasl.rounds.taking import Taken
 
 UNJUDGED = (
-    "There are too few labels for a guard set, so nothing has checked this round with pseudo-labels; make its model "
-    "active by hand if its predictions look right."
+    "There are too few labels to check a round with pseudo-labels on a guard set; make its model active by hand if its "
+    "predictions look right."
 )
 
 

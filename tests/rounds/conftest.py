@@ -81,9 +81,11 @@ class Script:
 
     def judge(self, stage, folder):
         """Give the next guard Dice of the script, compared with the parent's."""
+        if not stage.guard:
+            return GuardResult(dice=None)
         found = self.dice[len(self.trained) - 1]
         guard = {case.id: found if isinstance(found, float) else found[case.id] for case in stage.guard}
-        return summarise(guard, before_cases(stage), {}, seed=0) if guard else GuardResult(dice=None)
+        return summarise(guard, before_cases(stage), {}, seed=0)
 
     def predict_cases(self, project, cases=None, *, model=None, **kwargs):
         """Store predictions with the losses of the script."""
