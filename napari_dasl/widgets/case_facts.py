@@ -163,7 +163,8 @@ def particulars(facts: Facts) -> list[Part]:
     if facts.case.readable:
         size = " × ".join(str(size) for size in reversed(facts.case.shape))
         spacing = " × ".join(f"{size:.3g}" for size in reversed(facts.case.spacing))
-        rows.append(Part("Voxels", f"{size} of {spacing} mm", "Columns × rows × slices, and the size of one voxel."))
+        rows.append(Part("Voxels", size, "Columns × rows × slices."))
+        rows.append(Part("Voxel size", f"{spacing} mm", "From column to column, row to row, and slice to slice."))
     if facts.model is not None and not facts.case.guard:
         rows.append(Part("Model", facts.model, "Which network drew the prediction."))
     scans = (

@@ -43,6 +43,19 @@ def class_colormap(count: int, *, light: bool = False) -> DirectLabelColormap:
     return DirectLabelColormap(color_dict=colors)
 
 
+def dashed_colormap(count: int, gaps: Sequence[int]) -> DirectLabelColormap:
+    """Return the napari colormap of dashed outlines of *count* classes: pale dashes, and *gaps* that are black.
+
+    Light beside dark is seen on bright and on dark tissue, and on a coloured outline that runs along it.
+    """
+    from napari.utils.colormaps import DirectLabelColormap
+
+    colors: dict[int | None, str] = {None: "#FFFFFF", 0: "transparent"}
+    for number in range(1, count + 1):
+        colors[number] = lighter(class_color(number), 0.8)
+    return DirectLabelColormap(color_dict=colors | dict.fromkeys(gaps, "#101010"))
+
+
 def class_features(names: Sequence[str]) -> pd.DataFrame:
     """Return the table that makes napari's status bar say the class under the cursor."""
     import pandas as pd

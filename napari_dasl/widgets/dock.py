@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QEvent, QObject, QSize, Qt, QTimer, QUrl
+from qtpy.QtCore import QEvent, QObject, QPoint, QSize, Qt, QTimer, QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import (
     QFrame,
@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 380, 640
 _CLOSE_CHECK_MS = 400
-_CASE_SHARE, _LEARNING_SHARE, _UNFOLDED_SHARE, _PSEUDO_SHARE = 0.38, 0.26, 0.45, 0.34
+_CASE_SHARE, _LEARNING_SHARE, _UNFOLDED_SHARE = 0.38, 0.26, 0.45
+_PSEUDO_SHARE, _BESIDE_PSEUDO = 0.4, 0.5  # while pseudo-labels are reviewed, the others step back
 _ABOUT = (
     "<b>napari-dasl {version}</b><br>Deep active self-paced learning for CT, PET and MRI: you label, a network learns "
     "beside you and asks for the cases that teach it most.<br><br>Research software; not a medical device."
@@ -151,7 +152,8 @@ class DaslDock(QWidget):
         self.worklist_part = Disclosure("Worklist", self.worklist, opened=True, section=True)
         self._case_area, self._learning_area = _scrolled(self.case), _scrolled(self.learning)
         self.case_part = Disclosure("This case", self._case_area, opened=True, section=True)
-        self.pseudo_part = Disclosure("Pseudo-labels", self.pseudo, section=True)
+        self._pseudo_area = _scrolled(self.pseudo)
+        self.pseudo_part = Disclosure("Pseudo-labels", self._pseudo_area, section=True)
         self.learning_part = Disclosure("Learning", self._learning_area, opened=True, section=True)
         self._parts = (self.worklist_part, self.case_part, self.pseudo_part, self.learning_part)
         self._rest = QWidget(self)
@@ -164,9 +166,9 @@ class DaslDock(QWidget):
         for part in self._parts:
             part.toggled.connect(self._sections_changed)
         splitter.splitterMoved.connect(self._handle_moved)
-        for part in self.learning.parts:
+        for part in (self.case.disclosure, *self.learning.parts):
             part.toggled.connect(self._unfolded)
-        for content in (self.case, self.learning):
+        for content in (self.case, self.pseudo, self.learning):
             content.installEventFilter(self)
         self.splitter = splitter
         self._pseudo_changed()
@@ -197,8 +199,12 @@ class DaslDock(QWidget):
             self._into_view.start()
 
     def _bring_into_view(self) -> None:
-        if self._newest is not None:
-            self._learning_area.ensureWidgetVisible(self._newest, 0, 0)
+        for area in (self._case_area, self._learning_area):
+            if self._newest is not None and area.isAncestorOf(self._newest):
+                top = self._newest.mapTo(area.widget(), QPoint(0, 0)).y()
+                bar = area.verticalScrollBar()
+                if top + self._newest.height() > bar.value() + area.viewport().height():
+                    bar.setValue(top)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Share the height anew until somebody moved a handle."""
@@ -207,18 +213,20 @@ class DaslDock(QWidget):
 
     def _arrange(self) -> None:
         """Give the case what its buttons need, learning its first lines, and the worklist the rest."""
+        for area in (self._case_area, self._pseudo_area, self._learning_area):
+            area.widget().setMinimumHeight(_height_for(area))  # Qt's own guess leaves a gap below wrapped texts
         if self._arranged:
             return
         total = self.splitter.height()
-        case = self._share(self.case_part, self._case_area, total, _CASE_SHARE)
+        reviewing = self.pseudo_part.is_open and not self.pseudo_part.isHidden()
+        beside = _BESIDE_PSEUDO if reviewing else 1.0
+        case = self._share(self.case_part, self._case_area, total, _CASE_SHARE * beside)
         unfolded = any(part.is_open for part in self.learning.parts)
-        share = _UNFOLDED_SHARE if unfolded else _LEARNING_SHARE
+        share = _UNFOLDED_SHARE if unfolded else _LEARNING_SHARE * beside
         learning = self._share(self.learning_part, self._learning_area, total, share)
-        pseudo = 0
-        if self.pseudo_part.is_open:
+        pseudo = 0 if self.pseudo_part.isHidden() else self.pseudo_part.maximumHeight()
+        if reviewing:
             pseudo = int(total * _PSEUDO_SHARE)
-        elif not self.pseudo_part.isHidden():
-            pseudo = self.pseudo_part.maximumHeight()
         worklist = max(0, total - case - pseudo - learning) if self.worklist_part.is_open else 0
         self.splitter.setSizes([worklist, case, pseudo, learning, 0])
 
@@ -300,7 +308,7 @@ class DaslDock(QWidget):
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """End the engine once the main window is really gone: closing it may still be refused."""
-        if event.type() == QEvent.Type.LayoutRequest and watched in (self.case, self.learning):
+        if event.type() == QEvent.Type.LayoutRequest and watched in (self.case, self.pseudo, self.learning):
             self._soon.start()
         elif watched is self._window and event.type() == QEvent.Type.Close:
             self._closing.start()

@@ -20,9 +20,9 @@ from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
 from napari_dasl.widgets.canvas_words import CanvasWords, title_of
-from napari_dasl.widgets.class_colors import class_colormap, class_features
+from napari_dasl.widgets.class_colors import class_colormap, class_features, dashed_colormap
 from napari_dasl.widgets.layer_stack import LayerStack
-from napari_dasl.widgets.new_layers import ON_DEMAND, OVERLAYS, dress_channel, nothing, outline_width
+from napari_dasl.widgets.new_layers import GAPS, ON_DEMAND, OVERLAYS, dress_channel, nothing, outline_width
 from napari_dasl.widgets.view_state import ViewState
 from napari_dasl.widgets.windowing import Windowing
 
@@ -107,7 +107,10 @@ class LayerBoard(QObject):
         layer.events.visible.connect(self._on_look)
 
     def _dress(self, role: str, layer: Labels) -> None:
-        layer.colormap = class_colormap(len(self._classes), light=role != "label")
+        if role == "pseudo-label":
+            layer.colormap = dashed_colormap(len(self._classes), GAPS)
+        else:
+            layer.colormap = class_colormap(len(self._classes), light=role == "prediction")
         layer.features = class_features(self._classes)
 
     # -- a case ---------------------------------------------------------------------------------------------------
@@ -174,7 +177,7 @@ class LayerBoard(QObject):
             self._show_maps(None)
 
     def show_pseudo(self, line: NDArray[np.uint8] | None, picture: Picture) -> None:
-        """Show the dotted outline of the open case's pseudo-label (see ``new_layers.dotted``); None takes it away."""
+        """Show the dashed outline of the open case's pseudo-label (see ``new_layers.dashed``); None takes it away."""
         with self._swap():
             self._show_pseudo(line, picture.channels[0])
         self.overlays_changed.emit()
@@ -222,9 +225,11 @@ class LayerBoard(QObject):
         if line is None and "pseudo-label" not in self._layers:
             return
         shown = np.broadcast_to(np.uint8(0), reference.array.shape) if line is None else line
+        active = self.viewer.layers.selection.active
         layer = self._layers.put("pseudo-label", shown, reference.spacing, reference.origin)
         layer.editable = False
         layer.visible = line is not None
+        self.viewer.layers.selection.active = active  # napari takes up a layer that is new; the brush stays in the hand
 
     def _show_maps(self, maps: Maps | None) -> None:
         reference = self._channels[0]

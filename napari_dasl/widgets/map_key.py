@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 from qtpy.QtCore import QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QLinearGradient, QPainter
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
 
-from napari_dasl.widgets.new_layers import UNSURE_COLOURS, UNSURE_LIMITS
+from napari_dasl.widgets.new_layers import UNSURE_LIMITS, unsure_colours
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QPaintEvent
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 _STOPS = 12
 _MEANING = (
-    "<qt>The map is one minus the probability of the network's answer at each voxel. Dark: it is sure. Bright "
-    f"({UNSURE_LIMITS[1]:g}): a coin toss between two answers. G shows and hides it, U jumps to the next bright "
+    "<qt>The map is one minus the probability of the network's answer at each voxel. Clear: it is sure. Yellow "
+    f"({UNSURE_LIMITS[1]:g}): a coin toss between two answers. G shows and hides it, U jumps to the next such "
     "place.</qt>"
 )
 
@@ -44,6 +45,7 @@ class _Strip(QWidget):
         for number, colour in enumerate(self._stops):
             gradient.setColorAt(number / (len(self._stops) - 1), colour)
         with QPainter(self) as painter:
+            painter.fillRect(area, QColor(90, 90, 90))  # as tissue lies under the map
             painter.fillRect(area, gradient)
 
 
@@ -76,8 +78,5 @@ class MapKey(QWidget):
 
 
 def _colours() -> list[QColor]:
-    import numpy as np
-    from napari.utils.colormaps import ensure_colormap
-
-    colours = ensure_colormap(UNSURE_COLOURS).map(np.linspace(0, 1, _STOPS, dtype=np.float32))
+    colours = unsure_colours().map(np.linspace(0, 1, _STOPS, dtype=np.float32))
     return [QColor.fromRgbF(*(float(value) for value in colour)) for colour in colours]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari.layers import Layer
+    from napari.utils.colormaps import Colormap
     from numpy.typing import NDArray
 
     from napari_dasl.widgets.display_cache import Channel
@@ -28,8 +29,8 @@ ON_DEMAND = ("pseudo-label",)
 UNSURE_LIMITS = (0.0, 0.5)
 """Range of the uncertainty map: at 0.5 two classes are equally likely."""
 
-UNSURE_COLOURS = "magma"
-"""Black where the network is sure, so that added to the scan it changes nothing there."""
+GAPS = (255, 65535)
+"""What stands between two dashes of a dashed outline, in masks of 8 and of 16 bit."""
 
 NOWHERE = ((1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
 """Spacing and origin of a layer that has nothing to show."""
@@ -54,8 +55,8 @@ def outline_width(data: NDArray[Any]) -> int:
 def new_layer(role: str, place: dict[str, Any]) -> Layer:
     """Make the layer of *role*.
 
-    Label and prediction are outlines, so that the anatomy under them stays visible, and the pseudo-label is a dotted
-    one (see :func:`dotted`); probability and uncertainty are hidden until somebody asks for them. Filling in 3D is off
+    Label and prediction are outlines, so that the anatomy under them stays visible, and the pseudo-label is a dashed
+    one (see :func:`dashed`); probability and uncertainty are hidden until somebody asks for them. Filling in 3D is off
     (``n_edit_dimensions`` 2), because one click into the background of a CT would take seconds in the window's thread.
     """
     if role in {"label", "prediction", "pseudo-label"}:
@@ -65,45 +66,61 @@ def new_layer(role: str, place: dict[str, Any]) -> Layer:
         layer.editable = role == "label"
         return layer
     if role in OVERLAYS:
-        limits, colormap = (UNSURE_LIMITS, UNSURE_COLOURS) if role == "uncertainty" else ((0.0, 1.0), "viridis")
+        unsure = role == "uncertainty"
         return Image(
             **place,
             name=role,
-            blending="additive",
-            colormap=colormap,
-            contrast_limits=limits,
-            opacity=0.7,
+            blending="translucent_no_depth" if unsure else "additive",
+            colormap=unsure_colours() if unsure else "viridis",
+            contrast_limits=UNSURE_LIMITS if unsure else (0.0, 1.0),
+            opacity=0.8 if unsure else 0.7,
             visible=False,
         )
     return Image(**place, name=role, contrast_limits=(0, 1), blending="translucent_no_depth")
 
 
-def dotted(mask: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return the outline of a label map, axial slice by axial slice, as a dotted line.
+def dashed(mask: NDArray[Any]) -> NDArray[Any]:
+    """Return the outline of a label map, axial slice by axial slice, as a dashed line.
 
     A shape of its own, beside the solid outlines of label and prediction, is seen without telling colours apart.
 
     Parameters
     ----------
-    mask : (z, y, x) integer array
+    mask : (z, y, x) uint8 or uint16 array
         Label map, 0 is background.
 
     Returns
     -------
-    (z, y, x) uint8 array
-        Two voxels on and two off along the outermost voxels of each class; 0 elsewhere.
+    (z, y, x) array
+        Along the outermost voxels of each class two voxels of the class and two of the gap (the largest number of the
+        type, see `GAPS`) in turn; 0 elsewhere.
     """
-    line = np.zeros(mask.shape, dtype=np.uint8)
+    line = np.zeros_like(mask)
     rows, columns = np.indices(mask.shape[1:], sparse=True)
-    dots = (rows + 2 * columns) % 4 < 2  # neither rows, columns nor diagonals are all on or all off
+    dashes = (rows + 2 * columns) % 4 < 2  # neither rows, columns nor diagonals are all on or all off
     for plane, drawn in zip(mask, line, strict=True):
         if plane.any():
             around = np.pad(plane, 1)
             inner = around[1:-1, 1:-1]
             edge = (inner != around[:-2, 1:-1]) | (inner != around[2:, 1:-1])
             edge |= (inner != around[1:-1, :-2]) | (inner != around[1:-1, 2:])
-            np.copyto(drawn, plane, where=edge & dots, casting="unsafe")
+            edge &= plane != 0
+            drawn[edge] = np.where(dashes, plane, np.iinfo(mask.dtype).max)[edge]
     return line
+
+
+def unsure_colours() -> Colormap:
+    """Return the colours of the uncertainty map: clear where the network is sure, then violet, orange and yellow.
+
+    The more unsure, the less of the scan shows through, so that the map reads on bright and on dark tissue alike;
+    colours that are added to the scan vanish where it is white.
+    """
+    from napari.utils.colormaps import Colormap, ensure_colormap
+
+    steps = np.linspace(0, 1, 64, dtype=np.float32)
+    colours = np.array(ensure_colormap("magma").map(0.25 + 0.75 * steps))
+    colours[:, 3] = np.clip(3 * steps, 0, 1)
+    return Colormap(colours, name="dasl unsure")
 
 
 def nothing() -> NDArray[np.uint8]:

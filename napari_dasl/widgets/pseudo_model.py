@@ -48,7 +48,7 @@ HEADINGS: dict[PseudoColumn, tuple[str, str]] = {
 PSEUDO_SIGNS: dict[PseudoState, StateSign] = {
     PseudoState.IN_USE: StateSign("◌", "#56B4E9", "in use", "The network learns from it."),
     PseudoState.BLIND: StateSign(
-        "◇", "#F0E442", "blind check", "Drawn by lot for a blind check: what the network drew stays hidden until then."
+        "◇", "#F0E442", "blind", "Drawn by lot for a blind check: what the network drew stays hidden until then."
     ),
     PseudoState.ACCEPTED: StateSign("●", "#009E73", "accepted", "You accepted it: it is a label of yours now."),
     PseudoState.REJECTED: StateSign("✕", "#D55E00", "rejected", "You rejected it; it is never used again."),

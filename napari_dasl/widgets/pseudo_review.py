@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QHideEvent, QKeyEvent, QShowEvent
 
 _LETTERS = ("A", "E", "R")
-_WIDTHS = {PseudoColumn.WEIGHT: 86, PseudoColumn.LOSS: 54, PseudoColumn.VOLUME: 62, PseudoColumn.STATE: 88}
+_WIDTHS = {PseudoColumn.WEIGHT: 84, PseudoColumn.LOSS: 50, PseudoColumn.VOLUME: 62, PseudoColumn.STATE: 84}
 
 
 class PseudoTable(QTableView):
@@ -47,9 +47,8 @@ class PseudoTable(QTableView):
     letter = Signal(str)
 
     def sizeHint(self) -> QSize:
-        """Return room for some rows; more are scrolled."""
-        rows = min(8, max(3, self.model().rowCount())) if self.model() is not None else 3
-        return QSize(300, self.horizontalHeader().height() + rows * self.verticalHeader().defaultSectionSize() + 6)
+        """Ask for three rows; where there is room the table takes it."""
+        return QSize(300, self.horizontalHeader().height() + 3 * self.verticalHeader().defaultSectionSize() + 4)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Open the case under the cursor with Enter, decide with a letter."""
@@ -108,7 +107,7 @@ class PseudoReviewWidget(QWidget):
             "by lot. 1 is the same outline; below 0.7 the network should not learn from them.</qt>"
         )
         self._checks = QGridLayout()
-        self._checks.setSpacing(4)
+        self._checks.setSpacing(3)
         self._checks.setColumnStretch(0, 1)
         layout.addWidget(self.words)
         layout.addWidget(self.quality)
@@ -130,9 +129,10 @@ class PseudoReviewWidget(QWidget):
         table.setSortingEnabled(True)
         table.sortByColumn(PseudoColumn.WEIGHT, Qt.SortOrder.AscendingOrder)
         table.setAccessibleName("Pseudo-labels")
-        table.setToolTip("Enter or a double click opens the case with the pseudo-label's dotted outline.")
+        table.setToolTip("Enter or a double click opens the case with the pseudo-label's dashed outline.")
         table.verticalHeader().hide()
         table.verticalHeader().setDefaultSectionSize(22)
+        table.setMinimumHeight(92)  # three rows under the heading
         header = table.horizontalHeader()
         header.setHighlightSections(False)
         header.setMinimumSectionSize(30)
@@ -173,10 +173,12 @@ class PseudoReviewWidget(QWidget):
                 "its pseudo-labels are.</qt>",
                 partial(self.checks.start, case),
             )
-            skip = _button("Skip", "Do not check this one; it stays a pseudo-label.", partial(self.checks.skip, case))
+            tip = f"Do not check {case}; it stays a pseudo-label."
+            skip = _button("Skip", tip, partial(self.checks.skip, case))
             skip.setAccessibleName(f"Skip the blind check of {case}")
-            self._checks.addWidget(check, line, 0)
-            self._checks.addWidget(skip, line, 1)
+            for column, button in enumerate((check, skip)):
+                button.setStyleSheet("QPushButton { padding: 2px 6px; }")
+                self._checks.addWidget(button, line, column)
             self.offers.append((check, skip))
 
     # -- showing --------------------------------------------------------------------------------------------------
@@ -231,9 +233,15 @@ class PseudoReviewWidget(QWidget):
         wanted = self.session.selected_id
         if row is None or row.case != wanted:
             self._select(wanted)
+        self._enable()
         self._outline()
 
     def _enable(self) -> None:
+        opened = self.session.opened
+        checking = opened.case.id if opened is not None and opened.audit else None
+        for (check, _), case in zip(self.offers, self._offered, strict=True):
+            check.setEnabled(case != checking)
+            check.setText(f"{'Checking' if case == checking else 'Check'} blind: {case}")
         row = self.chosen()
         state = row.state if row is not None else None
         refused = state is PseudoState.REJECTED

@@ -153,9 +153,9 @@ def _state(label: PseudoLabel, case: Case, blind: bool) -> PseudoState:
         return PseudoState.LABELLED
     if label.verdict == "rejected":
         return PseudoState.REJECTED
-    if case.state is CaseState.DRAFT:
-        return PseudoState.DRAFT
-    return PseudoState.BLIND if blind else PseudoState.IN_USE
+    if blind:
+        return PseudoState.BLIND
+    return PseudoState.DRAFT if case.state is CaseState.DRAFT else PseudoState.IN_USE
 
 
 def _open_audits(project: Project, labels: Sequence[PseudoLabel], cases: dict[str, Case]) -> tuple[str, ...]:
@@ -167,10 +167,20 @@ def _open_audits(project: Project, labels: Sequence[PseudoLabel], cases: dict[st
         line.payload.get("case") for line in project.events(BLIND_EVENT) if line.payload.get("round") == drawn.number
     }
     over |= {one.case for one in labels if one.verdict}
-    open_to_lots = {one.case for one in labels} & {
-        case.id for case in cases.values() if case.readable and not case.labelled and case.state is not CaseState.DRAFT
-    }
-    return tuple(name for name in drawn.result["audits"] if name in open_to_lots and name not in over)
+    known = {one.case for one in labels}
+    return tuple(
+        name
+        for name in drawn.result["audits"]
+        if name in known and name in cases and name not in over and _undrawn(project, cases[name])
+    )
+
+
+def _undrawn(project: Project, case: Case) -> bool:
+    """Whether nobody drew the case yet, or only blind."""
+    if case.state is CaseState.DRAFT:
+        draft = project.read_draft(case.id)
+        return not case.labelled and draft is not None and bool(draft.meta.get("audit"))
+    return case.readable and not case.labelled
 
 
 def audit_round(project: Project) -> int | None:
@@ -204,13 +214,11 @@ def summary_words(snapshot: PseudoSnapshot) -> str:
     if not used:
         return f"None of the pseudo-labels of round {snapshot.round} is in use any more."
     mean = fmean(row.weight for row in used)
-    words = (
+    hard = f"; {snapshot.too_hard} more are too hard so far" if snapshot.too_hard else ""
+    return (
         f"Round {snapshot.round}: the network learns from {len(used)} of its own drawings, "
-        f"at mean weight {mean:.2f} of a human label. A label of yours always wins."
+        f"mean weight {mean:.2f}{hard}. Your label always wins."
     )
-    if snapshot.too_hard:
-        words += f" {snapshot.too_hard} more are too hard for it so far."
-    return words
 
 
 def quality_words(quality: Quality | None) -> str:

@@ -13,7 +13,7 @@ from qtpy.QtCore import QObject
 from napari_dasl.widgets.drafts import DraftKeeper
 from napari_dasl.widgets.hand_watch import HandWatch
 from napari_dasl.widgets.jobs import Jobs
-from napari_dasl.widgets.new_layers import dotted
+from napari_dasl.widgets.new_layers import dashed
 from napari_dasl.widgets.prefetch import Shown, to_display
 from napari_dasl.widgets.project_reading import account_name
 from napari_dasl.widgets.pseudo_rows import PseudoState
@@ -81,7 +81,7 @@ class PseudoVerbs(QObject):
             return False
         self._write(
             lambda: project.reject_pseudo(row.case, author=account_name()),
-            lambda _: self._say(f"{row.case}: the pseudo-label is never used again. Undo takes that back."),
+            lambda _: self._say(f"{row.case}: the pseudo-label is never used again. Undo reject takes that back."),
         )
         return True
 
@@ -140,7 +140,7 @@ class PseudoVerbs(QObject):
     # -- on the scan ----------------------------------------------------------------------------------------------
 
     def outline(self, row: PseudoRow | None) -> None:
-        """Show the dotted outline of *row* on the open case; None, or a case that is not open, takes it away."""
+        """Show the dashed outline of *row* on the open case; None, or a case that is not open, takes it away."""
         opened = self.session.opened if self.session.case_id is not None else None
         if opened is None:
             self._outlined = None
@@ -160,7 +160,7 @@ class PseudoVerbs(QObject):
             if now is not None and now.case.id == row.case and self._outlined is row:
                 self.session.layers.show_pseudo(line, now.picture)
 
-        self._read(row, opened, dotted, show)
+        self._read(row, opened, dashed, show)
 
     # -- beside the window ----------------------------------------------------------------------------------------
 

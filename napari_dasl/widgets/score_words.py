@@ -33,7 +33,9 @@ def _percent(value: float) -> str:
 
 
 def _above(value: float) -> str:
-    return f"more than {value:.0f} %"
+    if 0.5 <= value < 99.5:
+        return f"more than {value:.0f} %"
+    return "more than all" if value > 50 else "less than all"
 
 
 def _count(value: float) -> str:
@@ -89,7 +91,7 @@ _PARTS: dict[str, _Words] = {
     "largest_region_ml": _Words("Largest finding", "Volume of the largest region that the network drew.", _volume),
     "like_unlabelled": _Words(
         "Like the unlabelled scans",
-        "Resembles the scans that nobody labelled yet more than this share of them does. A typical scan teaches the "
+        "Resembles the scans that nobody labelled yet more than this share of them do. A typical scan teaches the "
         "network something about many others.",
         _above,
     ),

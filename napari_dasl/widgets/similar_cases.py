@@ -25,7 +25,7 @@ _MEANING = (
 
 
 class SimilarCases(QWidget):
-    """A row of links, labelled cases first.
+    """Links in two lines, the labelled cases above.
 
     Notes
     -----
@@ -44,9 +44,10 @@ class SimilarCases(QWidget):
         layout.setContentsMargins(0, 2, 0, 0)
         layout.setSpacing(2)
         layout.addWidget(heading)
-        self._flow = QFlowLayout()
-        self._flow.setSpacing(3)
-        layout.addLayout(self._flow)
+        self._lines = (QFlowLayout(), QFlowLayout())  # of labelled and of unlabelled cases
+        for line in self._lines:
+            line.setSpacing(3)
+            layout.addLayout(line)
         self.hide()
 
     def show_cases(self, neighbours: Sequence[Neighbour]) -> None:
@@ -54,11 +55,12 @@ class SimilarCases(QWidget):
         if tuple(neighbours) != self._shown:
             self._shown = tuple(neighbours)
             for link in self.links:
-                self._flow.removeWidget(link)
+                for line in self._lines:
+                    line.removeWidget(link)
                 link.deleteLater()
             self.links = [self._link(one) for one in neighbours]
-            for link in self.links:
-                self._flow.addWidget(link)
+            for link, one in zip(self.links, neighbours, strict=True):
+                self._lines[0 if one.labelled else 1].addWidget(link)
         self.setVisible(bool(neighbours))
 
     def _link(self, one: Neighbour) -> QToolButton:
@@ -72,7 +74,7 @@ class SimilarCases(QWidget):
         link.setAccessibleName(f"Open {one.case}, {sign.word}, likeness {one.likeness:.2f}")
         link.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         link.setStyleSheet(
-            "QToolButton { padding: 1px 5px; border: 1px solid rgba(128, 128, 128, 90); border-radius: 4px; }"
+            "QToolButton { padding: 1px 3px; border: 1px solid rgba(128, 128, 128, 90); border-radius: 4px; }"
             "QToolButton:hover, QToolButton:focus { border-color: #56B4E9; }"
         )
         link.clicked.connect(partial(self._choose, one.case))

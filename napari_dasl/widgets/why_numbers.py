@@ -45,8 +45,8 @@ class WhyNumbers(QWidget):
         self._grid.setVerticalSpacing(1)
         self._grid.setColumnStretch(1, 1)
         layout.addWidget(self.similar)
-        layout.addLayout(self._grid)
         layout.addWidget(self.diagnosis)
+        layout.addLayout(self._grid)
 
     def show_facts(self, facts: Facts, *, blind: bool = False) -> None:
         """Show the numbers of a case; while it is labelled blind only those of the scan."""

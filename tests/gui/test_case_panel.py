@@ -69,7 +69,8 @@ class TestWords:
 
     def test_the_scan_and_the_model_behind_it_are_named(self):
         rows = {row.name: row.value for row in particulars(facts())}
-        assert rows["Voxels"] == "512 × 512 × 134 of 0.7 × 0.7 × 3 mm"
+        assert rows["Voxels"] == "512 × 512 × 134"
+        assert rows["Voxel size"] == "0.7 × 0.7 × 3 mm"
         assert rows["Model"] == "r0002-ab"
         assert rows["Scan (image)"].endswith("P-014.nii.gz")
         assert "Model" not in {row.name for row in particulars(facts(guard=True))}

@@ -10,7 +10,7 @@ from qtpy.QtCore import Qt
 
 from napari_dasl.project import PseudoLabel
 from napari_dasl.widgets.blind_check import blind_checks_for
-from napari_dasl.widgets.new_layers import dotted
+from napari_dasl.widgets.new_layers import dashed
 from napari_dasl.widgets.pseudo_keeper import pseudo_keeper_for
 from napari_dasl.widgets.pseudo_model import PseudoColumn
 from napari_dasl.widgets.pseudo_review import PseudoReviewWidget
@@ -64,7 +64,7 @@ class TestReading:
             ("P-1", 0.5, PseudoState.IN_USE),
         ]
         assert found.too_hard == 1
-        assert "learns from 2 of its own drawings, at mean weight 0.65" in summary_words(found)
+        assert "learns from 2 of its own drawings, mean weight 0.65; 1 more" in summary_words(found)
 
     def test_a_project_without_any_says_so(self, study):
         found = read_pseudo(study.project)
@@ -106,35 +106,37 @@ class TestAgreement:
         assert agreement(empty, empty, ("a",)) == 1.0
 
 
-class TestDots:
-    def test_they_lie_on_the_outline_in_every_slice_and_leave_gaps(self):
+class TestDashes:
+    def test_they_lie_on_the_outline_in_every_slice_with_gaps_between(self):
         mask = np.zeros((3, 30, 30), np.uint8)
         mask[1, 5:25, 5:25] = 2
-        line = dotted(mask)
-        assert set(np.unique(line)) == {0, 2}
+        line = dashed(mask)
+        assert set(np.unique(line)) == {0, 2, 255}
         assert not line[0].any()
         assert not line[1, 6:24, 6:24].any()
         for side in (line[1, 5, 5:25], line[1, 24, 5:25], line[1, 5:25, 5], line[1, 5:25, 24]):
-            assert 8 <= np.count_nonzero(side) <= 12
+            assert side.all()
+            assert 8 <= np.count_nonzero(side == 2) <= 12
 
     def test_two_touching_classes_are_both_drawn(self):
         mask = np.ones((1, 12, 12), np.uint8)
         mask[:, :, 6:] = 2
-        line = dotted(mask)
-        assert line[0, 2:10, 5].any()
-        assert line[0, 2:10, 6].any()
+        line = dashed(mask)
+        assert 1 in line[0, 2:10, 5]
+        assert 2 in line[0, 2:10, 6]
 
 
 class TestReview:
-    def test_enter_opens_the_case_with_its_dotted_outline(self, review, qtbot, study):
+    def test_enter_opens_the_case_with_its_dashed_outline(self, review, qtbot, study):
         session = review.session
         choose(review, "P-1")
         with qtbot.waitSignal(session.case_opened):
             qtbot.keyClick(review.table, Qt.Key.Key_Return)
         assert session.case_id == "P-1"
         qtbot.waitUntil(lambda: session.layers.is_visible("pseudo-label"))
-        np.testing.assert_array_equal(session.layers["pseudo-label"].data, dotted(study.project.pseudo_mask("P-1")))
+        np.testing.assert_array_equal(session.layers["pseudo-label"].data, dashed(study.project.pseudo_mask("P-1")))
         assert not session.layers["pseudo-label"].editable
+        assert session.viewer.layers.selection.active == session.layers["label"]  # the brush stays in the hand
         choose(review, "P-0")
         assert not session.layers.is_visible("pseudo-label")
 
@@ -282,6 +284,9 @@ class TestBlindCheck:
         session.layers["label"].paint((1, 1, 1), 1)
         open_case(session, "P-0")
         qtbot.waitUntil(lambda: study.project.read_draft("P-1") is not None)
+        qtbot.waitUntil(lambda: state(review, "P-1") is PseudoState.BLIND)
+        assert review.keeper.snapshot.audits == ("P-1", "P-2")
         open_case(session, "P-1")
         assert session.opened.shown is None
         assert session.layers.label_view().any()
+        assert review.offers[0][0].text() == "Checking blind: P-1"
