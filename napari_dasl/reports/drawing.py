@@ -81,10 +81,10 @@ def whole_numbers(axes: Axes, which: str = "x") -> None:
     (axes.xaxis if which == "x" else axes.yaxis).set_major_locator(locator)
 
 
-def legend(figure: Figure) -> None:
-    """Explain what is in *figure* to the right of it, where anything has a name."""
+def legend(figure: Figure, *, below: bool = False) -> None:
+    """Explain what is in *figure* beside it, or *below* it where names may be long; nothing where nothing has a name."""
     if any(axes.get_legend_handles_labels()[1] for axes in figure.axes):
-        figure.legend(loc="outside right upper")
+        figure.legend(loc="outside lower left" if below else "outside right upper", ncols=2 if below else 1)
 
 
 def label(text: str) -> str:

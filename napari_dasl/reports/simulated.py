@@ -155,7 +155,7 @@ def read(folder: Path) -> Simulation:
 @styled
 def curves_figure(simulation: Simulation) -> Figure:
     """Draw a thin line per seed, and a thick one with markers and a band for the mean of each strategy."""
-    figure, (axes,) = canvas(height=3.4)
+    figure, (axes,) = canvas(height=3.0 + 0.1 * len(simulation.strategies))
     for place, strategy in enumerate(simulation.strategies):
         colour, marker, dash = LINES[place % len(LINES)]
         for points in simulation.runs(strategy).values():
@@ -167,7 +167,7 @@ def curves_figure(simulation: Simulation) -> Figure:
         axes.plot(counts, [row[1] for row in rows], label=label(strategy), **look)
     axes.set(xlabel="annotated scans", ylabel="Dice on the test scans", title="Simulated annotator")
     whole_numbers(axes)
-    legend(figure)
+    legend(figure, below=True)
     return figure
 
 
@@ -228,10 +228,10 @@ def pairs_table(simulation: Simulation) -> Table:
 
 def _words(simulation: Simulation) -> str:
     spec = simulation.result.spec
-    told = [f"{spec[key]} {words}" for key, words in _SPEC if isinstance(spec.get(key), int)]
+    told = [several(spec[key], *words) for key, words in _SPEC if isinstance(spec.get(key), int)]
     seeds = {point.seed for point in simulation.result.curves}
     compared = several(len(simulation.strategies), "strategy", "strategies")
-    said = f"{simulation.name}: {compared}, {several(len(seeds), 'seed')}"
+    said = f"Simulation {simulation.name}: {compared}, {several(len(seeds), 'seed')}"
     said += "".join(f", {one}" for one in told) + ". The truth answered in place of a person."
     complete, runs = simulation.result.complete, simulation.result.runs
     if complete is not None and runs is not None and complete < runs:
@@ -239,7 +239,12 @@ def _words(simulation: Simulation) -> str:
     return said
 
 
-_SPEC = (("initial", "initial labels"), ("query", "per query"), ("rounds", "queries"), ("steps", "steps per training"))
+_SPEC = (
+    ("initial", ("initial label", "initial labels")),
+    ("rounds", ("query", "queries")),
+    ("query", ("scan per query", "scans per query")),
+    ("steps", ("step per training", "steps per training")),
+)
 
 
 def section(project_folder: Path, given: Sequence[Path] = ()) -> Section:

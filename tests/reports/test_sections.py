@@ -268,7 +268,7 @@ class TestSimulations:
 
     def test_says_what_was_simulated_and_what_is_missing(self, folder):
         first = simulated.section(folder).blocks[0].text
-        assert "2 strategies, 3 seeds, 4 initial labels, 4 per query" in first
+        assert "2 strategies, 3 seeds, 4 initial labels, 4 scans per query" in first
         assert "The truth answered in place of a person." in first
         assert "Only 5 of 6 runs are complete." in first
 
