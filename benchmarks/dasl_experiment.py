@@ -7,7 +7,7 @@
 
 Each makes (once) a parent project in ``--work``, with the test cases drawn by a fixed seed before anything else (40 of
 the hippocampus; whole patients of LIDC and of the sarcoma PET), and a small training plan in its ``plan.toml``: a
-U-Net of 16, 32 and 64 channels, batch 2, so that a training of 300 steps takes about twenty seconds on one core. The
+U-Net of 16, 32 and 64 channels, batch 2, so that a training of 400 steps takes about twenty seconds on one core. The
 same plan and the same steps hold for every arm. Then it runs ``napari_dasl.rounds.simulation`` and writes
 ``docs/experiments/<name>/``. After ``--minutes`` it stops where it is and writes what is there; the same call goes on.
 """
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from napari_dasl.errors import Cancelled
 from napari_dasl.events import Log, Phase
@@ -60,7 +61,14 @@ EXPERIMENTS: dict[str, dict[str, Any]] = {
 }
 
 SETS: dict[str, dict[str, Any]] = {
-    "hippocampus": {"images": "imagesTr", "labels": "labelsTr", "modality": "MR", "folder": "hippocampus", "test": 40},
+    "hippocampus": {
+        "images": "imagesTr",
+        "labels": "labelsTr",
+        "modality": "MR",
+        "folder": "hippocampus",
+        "test": 40,
+        "classes": ("anterior", "posterior"),
+    },
     "lidc": {
         "images": "image",
         "labels": "nodule_mask",
@@ -78,6 +86,9 @@ SETS: dict[str, dict[str, Any]] = {
         "classes": ("tumour",),
     },
 }
+
+PATCH = {"hippocampus": (32, 40, 32), "sts": (48, 40, 40)}
+"""Where the derived patch is larger than a short training needs."""
 
 
 def patient(data: str, case: str) -> str:
@@ -98,7 +109,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--guard", type=int)
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--jobs", type=int)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--only-figures", action="store_true", help="draw what a result.json in --out says")
@@ -181,12 +192,17 @@ def parent(study: Path, data: Path, name: str) -> tuple[Path, tuple[str, ...]]:
 
 
 def small(plan: TrainingPlan, name: str) -> TrainingPlan:
-    """The plan that a core trains in about twenty seconds; everything else is as derived."""
+    """The plan that one core trains in about twenty seconds; the grid, normalisation and augmentation are as derived.
+
+    Measured on the hippocampus with 16 labels, 30 test cases, one seed, one core with bf16: patch 40 × 56 × 40 and
+    the default rate, 300 steps, 24 s: Dice 0.758; patch 32 × 40 × 32, rate 0.01, average 0.98, 400 steps, 19 s: 0.781.
+    """
     levels = len(plan.network_options["strides"])
     options = {**plan.network_options, "channels": [min(16 * 2**level, 64) for level in range(levels)]}
-    return TrainingPlan.model_validate(
-        plan.model_dump() | {"network_options": options, "batch": 2, "precision": "fp32"}
-    )
+    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    changed = {"network_options": options, "batch": 2, "learning_rate": 0.01, "average": 0.98}
+    changed |= {"precision": "bf16" if fast else "fp32", "patch": PATCH.get(name, plan.patch)}
+    return TrainingPlan.model_validate(plan.model_dump() | changed)
 
 
 def write(out: Path, found: dict[str, Any]) -> None:
