@@ -82,7 +82,7 @@ def whole_numbers(axes: Axes, which: str = "x") -> None:
 
 
 def legend(figure: Figure, *, below: bool = False) -> None:
-    """Explain what is in *figure* beside it, or *below* it where names may be long; nothing where nothing has a name."""
+    """Explain what is in *figure* beside it, or *below* it where names may be long; nothing if nothing has a name."""
     if any(axes.get_legend_handles_labels()[1] for axes in figure.axes):
         figure.legend(loc="outside lower left" if below else "outside right upper", ncols=2 if below else 1)
 
