@@ -47,8 +47,8 @@ class PseudoTable(QTableView):
     letter = Signal(str)
 
     def sizeHint(self) -> QSize:
-        """Ask for three rows; where there is room the table takes it."""
-        return QSize(300, self.horizontalHeader().height() + 3 * self.verticalHeader().defaultSectionSize() + 4)
+        """Ask for two rows; where there is room the table takes it."""
+        return QSize(300, self.horizontalHeader().height() + 2 * self.verticalHeader().defaultSectionSize() + 4)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Open the case under the cursor with Enter, decide with a letter."""
@@ -109,12 +109,12 @@ class PseudoReviewWidget(QWidget):
         self._checks = QGridLayout()
         self._checks.setSpacing(3)
         self._checks.setColumnStretch(0, 1)
+        self.table = self._build_table()
         layout.addWidget(self.words)
+        layout.addLayout(self._build_buttons())
+        layout.addWidget(self.table, 1)
         layout.addWidget(self.quality)
         layout.addLayout(self._checks)
-        self.table = self._build_table()
-        layout.addWidget(self.table, 1)
-        layout.addLayout(self._build_buttons())
 
     def _build_table(self) -> QTableView:
         table = PseudoTable(self)
@@ -132,7 +132,7 @@ class PseudoReviewWidget(QWidget):
         table.setToolTip("Enter or a double click opens the case with the pseudo-label's dashed outline.")
         table.verticalHeader().hide()
         table.verticalHeader().setDefaultSectionSize(22)
-        table.setMinimumHeight(92)  # three rows under the heading
+        table.setMinimumHeight(70)  # two rows under the heading
         header = table.horizontalHeader()
         header.setHighlightSections(False)
         header.setMinimumSectionSize(30)
