@@ -109,6 +109,7 @@ class LearningWidget(QWidget):
             RoundPlan,
             names=SETTINGS,
             choices={"device": ("auto", "cpu", "cuda")},
+            titles={"epochs": "Passes over labels", "predict": "Predict afterwards"},
             parent=self,
         )
         self.form.set_value(RoundPlan())

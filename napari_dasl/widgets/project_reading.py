@@ -25,10 +25,12 @@ def open_project(folder: str | Path) -> tuple[Project, list[str]]:
 
 
 def waiting_cases(project: Project) -> list[str]:
-    """Return the cases that wait for a human label, in the order of the ranking; unranked ones at the end."""
+    """Return the cases that wait for a human label: those the last round asked for, then by rank, then the rest."""
     ranks = {score.case: score.rank for score in project.scores()}
     pool = [case.id for case in project.pool()]
-    return sorted(pool, key=lambda case: ranks.get(case, len(ranks) + 1))
+    done = [item for item in project.rounds() if item.state == "done"]
+    asked = frozenset(done[-1].result.get("asked") or ()) if done else frozenset()
+    return sorted(pool, key=lambda case: (case not in asked, ranks.get(case, len(ranks) + 1)))
 
 
 def class_volumes(mask: NDArray[np.integer], classes: int, spacing: Sequence[float]) -> list[float]:

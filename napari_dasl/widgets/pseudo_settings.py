@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 SHOWN = ("enabled", "view", "regularizer", "quantile")
 TITLES = {
-    "enabled": "Learn from pseudo-labels",
+    "enabled": "Use them",
     "view": "Compare with",
     "regularizer": "Weights",
-    "quantile": "First share taken",
+    "quantile": "First share",
 }
 VALUES = {
-    "own": "its own label (as in the paper)",
+    "own": "its own label (paper)",
     "previous": "the model before",
     "teacher": "the averaged teacher",
-    "rescaled": "falling, surest counts 1",
-    "linear": "linear (as in the paper)",
+    "rescaled": "falling from 1",
+    "linear": "linear (paper)",
     "hard": "all or nothing",
     "logarithmic": "logarithmic",
     "mixture": "full, then falling",

@@ -149,7 +149,7 @@ class SettingsForm(QWidget):
             field = self._make(name, info)
             unit = _unit(name, info)
             told = f" ({unit})" if unit and name not in _OWN_UNIT else ""
-            label = QLabel((titles or {}).get(name, name.replace("_", " ").capitalize()) + told, self)
+            label = QLabel((titles or {}).get(name, name.replace("_", " ").capitalize() + told), self)
             for widget in (field, label):
                 widget.setToolTip(tooltip(name, info, (tips or {}).get(name, "")))
             field.setAccessibleName(label.text())

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+from superqt import QElidingLabel
 
 from napari_dasl.project.records import CaseState
 from napari_dasl.widgets.jobs import run_in_background
@@ -96,9 +97,7 @@ class WorklistWidget(QWidget):
         layout.setSpacing(3)
         layout.addLayout(self._build_filters())
         layout.addLayout(self._build_order())
-        self.warning = QLabel(self)
-        self.warning.setWordWrap(True)
-        self.warning.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self.warning = QElidingLabel(parent=self)  # one line: the list needs the room; the rest is its tooltip
         self.warning.setStyleSheet("color: #E69F00;")
         self.warning.hide()
         layout.addWidget(self.warning)
@@ -357,6 +356,7 @@ class WorklistWidget(QWidget):
         self.words.setText(f"{words} {hidden} hidden by the filter." if hidden else words)
         ranked = column is Column.RANK and not self.proxy.shuffled
         self.warning.setText(snapshot.order_warning)
+        self.warning.setToolTip(snapshot.order_warning)
         self.warning.setVisible(ranked and bool(snapshot.order_warning))
 
     def _tell_queue(self) -> None:

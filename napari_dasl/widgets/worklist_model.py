@@ -116,7 +116,7 @@ def order_words(snapshot: Snapshot, column: Column, descending: bool, *, shuffle
             words = order.words.format(strategy=_inside(strategy_title(snapshot)), model=by_model) + "."
             asked = sum(row.asked for row in snapshot.rows)
             if order.key == "rank" and asked:
-                words += f" Asked for, so they come first: {asked}."
+                words += f" The {asked} asked for {'comes' if asked == 1 else 'come'} first."
             return words
     heading = HEADINGS[column][0] if column is not Column.RANK else "Rank"
     return f"By {heading.lower()}, {'largest' if descending else 'smallest'} first."
@@ -139,7 +139,9 @@ def _text(row: Row, column: Column) -> str:
     if column is Column.CASE:
         return row.case
     if column is Column.STATE:
-        return f"{SIGNS[row.state].word}, asked" if row.asked else SIGNS[row.state].word
+        word = SIGNS[row.state].word
+        asked = "asked for" if row.state is CaseState.UNLABELLED else f"{word}, asked"
+        return asked if row.asked else word
     value = _value(row, column)
     if value is None:
         return ""
