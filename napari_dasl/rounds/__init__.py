@@ -1,8 +1,8 @@
 """Rounds of active self-paced learning, from gathered labels to a ranked worklist.
 
-:func:`run` is one round; :func:`predict` and :func:`rank` are parts of it that can be asked for alone. Names are
-loaded when they are first used, so that :mod:`napari_dasl.rounds.plan` and :mod:`napari_dasl.rounds.ranking` can be
-imported without torch.
+:func:`run` is one round, and :func:`preview` says beforehand what it will take and ask; :func:`predict` and :func:`rank`
+are parts of it that can be asked for alone. Names are loaded when they are first used, so that the modules ``plan``,
+``phases``, ``pseudo`` and ``ranking`` can be imported without torch.
 """
 
 from __future__ import annotations
@@ -16,16 +16,29 @@ if TYPE_CHECKING:
     from napari_dasl.events import CancelCheck, Report
     from napari_dasl.project import Project
     from napari_dasl.rounds.conductor import run
+    from napari_dasl.rounds.phases import PhasePreview, preview
     from napari_dasl.rounds.plan import PredictResult, RoundPlan, RoundResult
     from napari_dasl.rounds.planning import training_plan
     from napari_dasl.rounds.ranking import Ranking
 
-__all__ = ["PredictResult", "RoundPlan", "RoundResult", "predict", "rank", "run", "training_plan"]
+__all__ = [
+    "PhasePreview",
+    "PredictResult",
+    "RoundPlan",
+    "RoundResult",
+    "predict",
+    "preview",
+    "rank",
+    "run",
+    "training_plan",
+]
 
 _HOME = {
+    "PhasePreview": "phases",
     "PredictResult": "plan",
     "RoundPlan": "plan",
     "RoundResult": "plan",
+    "preview": "phases",
     "run": "conductor",
     "training_plan": "planning",
 }
