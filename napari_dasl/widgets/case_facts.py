@@ -83,12 +83,19 @@ def read_facts(project: Project, case_id: str) -> Facts:
 
 
 def _diagnosis(project: Project) -> str:
-    """Return what the newest ranking said about its similarity term."""
+    """Return what the newest ranking says that its similarity term did."""
     told = project.events("ranking")
-    if not told:
+    found = told[-1].payload.get("diagnosis") if told else None
+    if not found:
         return ""
-    said = told[-1].payload.get("notes", ())
-    return " ".join([said] if isinstance(said, str) else said)
+    if found["sentence"]:
+        return str(found["sentence"])
+    if found["agreement"] is None or found["variation"] is None:
+        return ""
+    return (
+        f"Similarity re-ordered the list: its rank correlation with uncertainty alone is {found['agreement']:.2f}; "
+        f"similarities differ by {found['variation']:.0%} of their mean."
+    )
 
 
 BLIND = (

@@ -107,6 +107,7 @@ class CaseWidget(QWidget):
         self.numbers = WhyNumbers(self)
         self.numbers.chosen.connect(self.session.open_case)
         self.disclosure = Disclosure("Why, in numbers", self.numbers, parent=self)
+        self.parts = (self.disclosure, self.numbers.every)
         layout.addWidget(self.disclosure)
         layout.addStretch(1)
 

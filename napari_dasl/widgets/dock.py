@@ -166,7 +166,7 @@ class DaslDock(QWidget):
         for part in self._parts:
             part.toggled.connect(self._sections_changed)
         splitter.splitterMoved.connect(self._handle_moved)
-        for part in (self.case.disclosure, *self.learning.parts):
+        for part in (*self.case.parts, *self.learning.parts):
             part.toggled.connect(self._unfolded)
         for content in (self.case, self.pseudo, self.learning):
             content.installEventFilter(self)

@@ -11,11 +11,22 @@ if TYPE_CHECKING:
 
 
 class Part(NamedTuple):
-    """One number behind a case's place in the list: *name*, *value* as text, and *meaning* for the tooltip."""
+    """One number behind a case's place in the list.
+
+    Attributes
+    ----------
+    name, value : str
+        As they are read.
+    meaning : str
+        What it is, for the tooltip.
+    detail : bool
+        Whether it is of interest only to those who want every number.
+    """
 
     name: str
     value: str
     meaning: str
+    detail: bool = False
 
 
 class _Words(NamedTuple):
@@ -71,8 +82,7 @@ _REGIONS = {
     "foreground": (" · around findings", "The mean over what it drew and its near surroundings."),
     "per_foreground": (" · per finding", "The sum, divided by the volume of what it drew."),
     "per_class": (" · worst class", "The mean around each class; the least sure class counts."),
-    "top": (" · least sure voxels", "The mean over the small share of voxels that it is least sure of."),
-    "top_q": (" · least sure voxels", "The mean over the small share of voxels that it is least sure of."),
+    "topq": (" · least sure voxels", "The mean over the small share of voxels that it is least sure of."),
 }
 
 _PARTS: dict[str, _Words] = {
@@ -149,6 +159,14 @@ _PARTS: dict[str, _Words] = {
 }  # fmt: skip
 
 
+_PLAIN_TALK = (
+    "explored", "stratum", "empty", "max_foreground", "regions", "foreground_ml", "largest_region_ml",
+    "uncertain_regions", "undecided_spots", "agreement_previous", "like_unlabelled", "like_labelled", "similarity",
+    "factor", "mutual_information", "pass_disagreement", "difficulty",
+)  # fmt: skip
+"""What is shown at once, in this order; everything else is a detail, but for the uncertainty that decided."""
+
+
 def part(name: str, value: float) -> Part:
     """Return the part *name* of a score in words; a name without words of its own is shown as it is."""
     words = _PARTS.get(name) or _of_map(name) or _of_class(name)
@@ -172,11 +190,13 @@ def _of_map(name: str) -> _Words | None:
 
 
 def _of_class(name: str) -> _Words | None:
-    """Return the words of one class's share, such as ``class_score_2``."""
-    number = name.removeprefix("class_score_")
-    if number == name:
-        return None
-    return _Words(f"Doubt about class {number}", "How unsure the network is of this class alone.", _plain)
+    """Return the words of one class's share, such as ``class_score_2`` or ``volume_ml_1``."""
+    kind, _, number = name.rpartition("_")
+    if kind == "class_score":
+        return _Words(f"Doubt about class {number}", "How unsure the network is of this class alone.", _plain)
+    if kind == "volume_ml":
+        return _Words(f"Volume of class {number}", "Volume of what the network drew of this class.", _volume)
+    return None
 
 
 def parts(score: Score, waiting: int) -> Iterator[Part]:
@@ -194,12 +214,25 @@ def parts(score: Score, waiting: int) -> Iterator[Part]:
     named = {"similarity": score.similarity, "difficulty": score.difficulty}
     known = {name: value for name, value in named.items() if value is not None}
     told = set()
-    for name, value in {**score.parts, **known}.items():
-        if name == "uncertainty" and f"{value:.6g}" in {
-            f"{other:.6g}" for key, other in score.parts.items() if key.startswith("uncertainty_")
-        }:
-            continue  # the same number again, under the name of its region
+    for name, value in sorted({**score.parts, **known}.items(), key=lambda one: _place(one[0])):
+        decisive = score.uncertainty is not None and f"{value:.6g}" == f"{score.uncertainty:.6g}"
+        detail = name not in _PLAIN_TALK and not (decisive and _is_map(name))
         found = part(name, value)
-        if found.name not in told:
+        if found.name not in told and not (name == "uncertainty" and _named_by_region(score, value)):
             told.add(found.name)
-            yield found
+            yield found._replace(detail=detail)
+
+
+def _place(name: str) -> int:
+    """Return where a part is listed: what can be seen in the scan first, then what was measured."""
+    return _PLAIN_TALK.index(name) if name in _PLAIN_TALK else len(_PLAIN_TALK)
+
+
+def _is_map(name: str) -> bool:
+    return any(name == key or name.startswith(f"{key}_") for key in _MAPS)
+
+
+def _named_by_region(score: Score, value: float) -> bool:
+    """Whether the same number is there again under the name of its region."""
+    others = (other for name, other in score.parts.items() if name.startswith("uncertainty_"))
+    return any(f"{other:.6g}" == f"{value:.6g}" for other in others)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from napari_dasl.widgets.case_facts import Neighbour
 
-_HEADING = "Looks most like"
+_HEADING, _FAR = "Looks most like", "Nearest to it, though little alike"
+_ALIKE = 0.2
 _MEANING = (
     "Scans in which the network sees nearly the same as here. Labelled ones show what it learnt from; unlabelled ones "
     "are what this label will help with."
@@ -38,12 +39,12 @@ class SimilarCases(QWidget):
         super().__init__(parent)
         self.links: list[QToolButton] = []
         self._shown: tuple[Neighbour, ...] = ()
-        heading = QLabel(_HEADING, self)
-        heading.setToolTip(_MEANING)
+        self.heading = QLabel(_HEADING, self)
+        self.heading.setToolTip(f"<qt>{_MEANING}</qt>")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 2, 0, 0)
         layout.setSpacing(2)
-        layout.addWidget(heading)
+        layout.addWidget(self.heading)
         self._lines = (QFlowLayout(), QFlowLayout())  # of labelled and of unlabelled cases
         for line in self._lines:
             line.setSpacing(3)
@@ -61,6 +62,7 @@ class SimilarCases(QWidget):
             self.links = [self._link(one) for one in neighbours]
             for link, one in zip(self.links, neighbours, strict=True):
                 self._lines[0 if one.labelled else 1].addWidget(link)
+        self.heading.setText(_HEADING if max((one.likeness for one in neighbours), default=0) >= _ALIKE else _FAR)
         self.setVisible(bool(neighbours))
 
     def _link(self, one: Neighbour) -> QToolButton:

@@ -8,6 +8,7 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_dasl.widgets.case_facts import numbers, particulars
+from napari_dasl.widgets.disclosure import Disclosure
 from napari_dasl.widgets.similar_cases import SimilarCases
 
 if TYPE_CHECKING:
@@ -17,6 +18,40 @@ if TYPE_CHECKING:
     from napari_dasl.widgets.score_words import Part
 
 _FAINT = "QLabel { color: #8F8F8F; }"  # read on napari's dark and light theme alike
+
+
+class PartList(QWidget):
+    """Names and values in two columns; the tooltip of each line says what it means."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.rows: list[tuple[QLabel, QLabel]] = []
+        self._shown: list[Part] = []
+        self._grid = QGridLayout(self)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setHorizontalSpacing(8)
+        self._grid.setVerticalSpacing(1)
+        self._grid.setColumnStretch(1, 1)
+
+    def show_parts(self, found: Sequence[Part]) -> None:
+        """Show *found*, one a line."""
+        if list(found) == self._shown:
+            return
+        self._shown = list(found)
+        for pair in self.rows:
+            for label in pair:
+                self._grid.removeWidget(label)
+                label.deleteLater()
+        self.rows = []
+        for line, one in enumerate(found):
+            title, text = QLabel(one.name, self), _wrapped(self)
+            text.setText(one.value)
+            text.setStyleSheet(_FAINT)
+            for label in (title, text):
+                label.setToolTip(f"<qt>{one.meaning}</qt>")  # rich, so that Qt wraps it
+            self._grid.addWidget(title, line, 0, Qt.AlignmentFlag.AlignTop)
+            self._grid.addWidget(text, line, 1)
+            self.rows.append((title, text))
 
 
 class WhyNumbers(QWidget):
@@ -31,8 +66,6 @@ class WhyNumbers(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.rows: list[tuple[QLabel, QLabel]] = []
-        self._shown: list[Part] = []
         layout = QVBoxLayout(self)
         layout.setContentsMargins(14, 0, 0, 0)
         layout.setSpacing(3)
@@ -40,40 +73,21 @@ class WhyNumbers(QWidget):
         self.similar.chosen.connect(self.chosen)
         self.diagnosis = _wrapped(self)
         self.diagnosis.setToolTip("Said by the ranking of all unlabelled scans, not of this one alone.")
-        self._grid = QGridLayout()
-        self._grid.setHorizontalSpacing(8)
-        self._grid.setVerticalSpacing(1)
-        self._grid.setColumnStretch(1, 1)
-        layout.addWidget(self.similar)
-        layout.addWidget(self.diagnosis)
-        layout.addLayout(self._grid)
+        self.main, self.details = PartList(self), PartList(self)
+        self.every = Disclosure("Every number, and the files", self.details, parent=self)
+        for part in (self.similar, self.diagnosis, self.main, self.every):
+            layout.addWidget(part)
 
     def show_facts(self, facts: Facts, *, blind: bool = False) -> None:
         """Show the numbers of a case; while it is labelled blind only those of the scan."""
         hidden = blind or facts.case.guard
-        self._fill(([] if hidden else numbers(facts)) + particulars(facts))
+        found = [] if hidden else numbers(facts)
+        self.main.show_parts([one for one in found if not one.detail])
+        self.main.setVisible(bool(found))
+        self.details.show_parts([one for one in found if one.detail] + particulars(facts))
         self.similar.show_cases(() if hidden else facts.neighbours)
         self.diagnosis.setText(facts.diagnosis)
         self.diagnosis.setVisible(bool(facts.diagnosis) and facts.score is not None and not hidden)
-
-    def _fill(self, found: Sequence[Part]) -> None:
-        if list(found) == self._shown:
-            return
-        self._shown = list(found)
-        for pair in self.rows:
-            for label in pair:
-                self._grid.removeWidget(label)
-                label.deleteLater()
-        self.rows = []
-        for line, (name, value, meaning) in enumerate(found):
-            title, text = QLabel(name, self), _wrapped(self)
-            text.setText(value)
-            text.setStyleSheet(_FAINT)
-            for label in (title, text):
-                label.setToolTip(f"<qt>{meaning}</qt>")  # rich, so that Qt wraps it
-            self._grid.addWidget(title, line, 0, Qt.AlignmentFlag.AlignTop)
-            self._grid.addWidget(text, line, 1)
-            self.rows.append((title, text))
 
 
 def _wrapped(parent: QWidget) -> QLabel:

@@ -9,7 +9,7 @@ import pytest
 
 from napari_dasl.project import Case, CaseState, Revision, Score
 from napari_dasl.volumes import FileStamp, Geometry
-from napari_dasl.widgets.case_facts import Facts, label_words, numbers, particulars, prediction_words, why
+from napari_dasl.widgets.case_facts import Facts, label_words, numbers, particulars, prediction_words, read_facts, why
 from napari_dasl.widgets.case_panel import CaseWidget
 from napari_dasl.widgets.keys import HELP, help_html
 
@@ -195,17 +195,32 @@ class TestPanel:
         score = study.project.scores()[0]
         near = (("P-3", 0.97, True), ("P-1", 0.95, False))
         study.project.save_scores(score.model, [replace(score, similar=near, parts={"uncertain_regions": 2.0})])
-        study.project.log_event("ranking", {"notes": ["Similarity changed almost nothing."]})
+        found = {
+            "agreement": 0.999,
+            "against": 0.1,
+            "variation": 0.01,
+            "sentence": "Similarity changed almost nothing.",
+        }
+        study.project.log_event("ranking", {"diagnosis": found})
         open_case(session, "P-0")
         panel.disclosure.set_open(True)
         qtbot.waitUntil(lambda: [link.text() for link in panel.numbers.similar.links] == ["● P-3  0.97", "○ P-1  0.95"])
-        rows = {name.text(): (value.text(), value.toolTip()) for name, value in panel.numbers.rows}
+        rows = {name.text(): (value.text(), value.toolTip()) for name, value in panel.numbers.main.rows}
         assert rows["Unsure edges"][0] == "2"
         assert "Press U" in rows["Unsure edges"][1]
         assert panel.numbers.diagnosis.text() == "Similarity changed almost nothing."
         with qtbot.waitSignal(session.case_opened):
             panel.numbers.similar.links[0].click()
         assert session.case_id == "P-3"
+
+    def test_what_similarity_did_is_said_even_where_it_did_well(self, study):
+        found = {"agreement": 0.83, "against": 0.1, "variation": 0.25, "sentence": ""}
+        study.project.log_event("ranking", {"diagnosis": found})
+        words = read_facts(study.project, "P-0").diagnosis
+        assert "rank correlation with uncertainty alone is 0.83" in words
+        assert "25%" in words
+        study.project.log_event("ranking", {"diagnosis": None})  # a strategy without similarity
+        assert read_facts(study.project, "P-0").diagnosis == ""
 
     def test_the_key_of_the_uncertainty_map_shows_with_the_map(self, panel, session, open_case, qtbot):
         open_case(session, "P-0")

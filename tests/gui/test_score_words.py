@@ -7,6 +7,7 @@ from napari_dasl.widgets.score_words import part, parts
 
 EVERY = (
     "uncertainty", "uncertainty_volume", "uncertainty_body", "uncertainty_lesion", "entropy_lesion", "entropy_volume",
+    "uncertainty_topq", "entropy_per_foreground", "volume_ml_1", "regions",
     "mutual_information", "pairwise_dice", "pass_disagreement", "similarity", "factor", "noise", "exponent", "stratum",
     "class_score_2", "explored", "foreground_ml", "self_loss", "loss_previous", "agreement_previous", "loss_teacher",
     "empty", "max_foreground", "uncertain_regions", "undecided_spots", "largest_region_ml", "like_unlabelled",
@@ -44,11 +45,11 @@ def test_the_place_comes_first_and_no_number_comes_twice():
     score = Score(
         "a", "m", 2, 0.4, 0.3, 0.6, parts={"uncertainty": 0.3, "uncertainty_lesion": 0.3, "uncertainty_body": 0.1}
     )
-    found = [(one.name, one.value) for one in parts(score, 9)]
+    found = [(one.name, one.value, one.detail) for one in parts(score, 9)]
     assert found == [
-        ("Place in the list", "2 of 9"),
-        ("Score", "0.4"),
-        ("Unsure · around findings", "0.3"),
-        ("Unsure · inside the body", "0.1"),
-        ("Similarity to the others", "0.6"),
+        ("Place in the list", "2 of 9", False),
+        ("Score", "0.4", False),
+        ("Similarity to the others", "0.6", False),
+        ("Unsure · around findings", "0.3", False),  # what decided
+        ("Unsure · inside the body", "0.1", True),
     ]
