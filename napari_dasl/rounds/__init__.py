@@ -1,8 +1,8 @@
 """Rounds of active self-paced learning, from gathered labels to a ranked worklist.
 
-:func:`run` is one round, and :func:`preview` says beforehand what it will take and ask; :func:`predict` and :func:`rank`
-are parts of it that can be asked for alone. Names are loaded when they are first used, so that the modules ``plan``,
-``phases``, ``pseudo`` and ``ranking`` can be imported without torch.
+:func:`run` is one round, and :func:`preview` says beforehand what it will take and ask; :func:`predict` and
+:func:`rank` are parts of it that can be asked for alone. Names are loaded when they are first used, so that the modules
+``plan``, ``phases``, ``pseudo`` and ``ranking`` can be imported without torch.
 """
 
 from __future__ import annotations
