@@ -281,7 +281,8 @@ def figure(path: Path, found: dict[str, Any]) -> None:
     axis.set_xlabel("annotated scans")
     axis.set_ylabel(f"mean Dice on {found['test']} test cases")
     axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
+    if found["aubc"]:
+        axis.legend(fontsize=8)
     drawing.savefig(path, dpi=130)
     pyplot.close(drawing)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from napari_dasl import rounds
 from napari_dasl.errors import Cancelled, ProjectError
@@ -22,8 +23,10 @@ from napari_dasl.rounds.conductor import run as run_round
 from napari_dasl.rounds.gather import current_revisions, labelled_data
 from napari_dasl.rounds.models import predictor
 from napari_dasl.rounds.plan import RoundPlan
+from napari_dasl.rounds.planning import PLAN_FILE, training_plan
 from napari_dasl.rounds.simulation import annotator, curves, material
 from napari_dasl.rounds.simulation.curves import Curve, Point
+from napari_dasl.training import device as devices
 from napari_dasl.training.plan import TrainingPlan
 
 if TYPE_CHECKING:
@@ -115,6 +118,7 @@ def perform(
         initial = initial_cases([one.id for one in run.material.sources], run.spec.initial, run.seed)
         _answer(project, run, initial, query=0)
         guard = _hold_back(project, run)
+        _settle_precision(project, run)
         if curve is None:
             curve = Curve(strategy=run.arm.name, seed=run.seed, initial=initial, guard=guard)
         for number, stage in enumerate(run.stages):
@@ -182,6 +186,22 @@ def _hold_back(project: Project, run: Run) -> tuple[str, ...]:
     if not run.spec.held:
         return ()
     return project.choose_guard(run.spec.held / run.spec.initial, run.seed)
+
+
+def _settle_precision(project: Project, run: Run) -> None:
+    """Write the precision into the plan, by what the machine can do.
+
+    A plan that leaves it to a measurement may choose differently in two runs side by side, and then these would not
+    start from the same model.
+    """
+    plan = training_plan(project)
+    if plan.precision != "auto":
+        return
+    if devices.choose(run.spec.device).type == "cuda":
+        able = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        able = bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    plan.model_copy(update={"precision": "bf16" if able else "fp32"}).to_file(project.folder / PLAN_FILE)
 
 
 def _stage(project: Project, run: Run, number: int, stage: Stage, report: Report, cancelled: CancelCheck) -> None:

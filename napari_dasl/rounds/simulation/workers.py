@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.2
 LOCK = "running.pid"
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 @dataclass
@@ -120,7 +121,17 @@ def free_cores() -> int:
 
 def _start(context: Any, run: Run, channel: Any, stop: Any) -> SpawnProcess:
     process: SpawnProcess = context.Process(target=_work, args=(run, channel, stop, os.getpid()), name=run.name)
-    process.start()
+    # The new process loads torch while it unpickles the run, before its own first line: the threads are set here.
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    try:
+        process.start()
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
     return process
 
 
@@ -149,8 +160,6 @@ def _work(run: Run, channel: Any, stop: Any, parent: int) -> None:
     """Perform one run in this process, on one thread."""
     # The terminal interrupts the whole group of processes; the parent passes it on through *stop*.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = "1"
     import torch
 
     from napari_dasl.rounds.simulation.run import perform, say
