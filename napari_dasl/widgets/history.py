@@ -145,7 +145,7 @@ def _why(item: Round) -> str:
 def _dice_text(line: HistoryLine) -> str:
     if line.dice is None:
         return ""
-    return f"{line.dice:.3f}" if line.change is None else f"{line.dice:.3f}  {line.change:+.3f}"
+    return f"{line.dice:.3f}" if line.change is None else f"{line.dice:.3f}  {line.change:+.3f}".replace("-", "−")
 
 
 class HistoryTable(QWidget):
@@ -158,6 +158,8 @@ class HistoryTable(QWidget):
         self.lines: list[HistoryLine] = []
         self.table = QTableWidget(0, len(_COLUMNS), self)
         self.table.setHorizontalHeaderLabels(list(_COLUMNS))
+        self.table.horizontalHeaderItem(0).setToolTip("◇ a candidate: kept, but it did not take over.")
+        self.table.horizontalHeaderItem(2).setToolTip("Mean Dice on the guard set, and the change to the model before.")
         self.table.verticalHeader().hide()
         self.table.setShowGrid(False)
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
@@ -182,7 +184,7 @@ class HistoryTable(QWidget):
         self.table.setRowCount(len(lines))
         for number, line in enumerate(lines):
             texts = (
-                line.title,
+                f"◇ {line.title}" if line.note == "candidate" else line.title,
                 f"{line.when.astimezone():%d %b %H:%M}",
                 _dice_text(line),
                 line.labels,
@@ -192,7 +194,7 @@ class HistoryTable(QWidget):
                 item.setToolTip(line.tooltip)
                 self.table.setItem(number, column, item)
             if line.model and not line.active:
-                button = QPushButton("Use this model", self.table)
+                button = QPushButton("Use", self.table)
                 button.setToolTip(f"{line.title_words}\n{line.tooltip}")
                 button.setStyleSheet("QPushButton { padding: 1px 6px; }")
                 button.clicked.connect(partial(self._use, line.model))

@@ -6,6 +6,7 @@ whenever the session says that something changed, so that a thousand cases never
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 _TO_DO = (CaseState.UNLABELLED, CaseState.DRAFT, CaseState.PSEUDO)
 _REVISIONS_READ = 40  # enough for a steady median; more would only make opening a large project slower
 _DEBOUNCE_MS = 60
+_COMMAND = re.compile(r"Run `[^`]*`\.\s*")
+COLD_START = "cold start"
+"""Named as the strategy while no scan is predicted."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,8 @@ class Snapshot:
         Why they are switched off; empty where they are not.
     strategies : tuple of (str, str)
         Name and title of every ranking strategy.
+    ranked_by : str
+        The strategy that ordered the list; empty where the project's did.
     order_warning : str
         What the last ranking has to say about its own order; empty where nothing.
     advice : str
@@ -93,6 +99,7 @@ class Snapshot:
     selfpaced_off: str = ""
     start: str = "scratch"
     strategies: tuple[tuple[str, str], ...] = ()
+    ranked_by: str = ""
     order_warning: str = ""
     advice: str = ""
 
@@ -159,6 +166,7 @@ def read_snapshot(project: Any, earlier: Snapshot | None = None) -> Snapshot:
     minutes = _minutes(project.efforts())
     previewed, previews = _previews(project, cases, models, rounds, earlier)
     asked = frozenset(previews["auto"].waits_for)
+    ranked_by, order_warning = _last_ranking(project)
     rows = tuple(_row(case, scores.get(case.id), minutes.get(case.id), case.id in asked) for case in cases)
     return Snapshot(
         folder=str(project.folder),
@@ -186,7 +194,8 @@ def read_snapshot(project: Any, earlier: Snapshot | None = None) -> Snapshot:
         selfpaced_off=phases.standing(project).off,
         start=config.training.start,
         strategies=_strategies(),
-        order_warning=_order_warning(project),
+        ranked_by=ranked_by,
+        order_warning=order_warning,
         advice=next((str(item.result.get("advice") or "") for item in reversed(rounds) if item.state == "done"), ""),
     )
 
@@ -225,10 +234,16 @@ def _strategies() -> tuple[tuple[str, str], ...]:
     return tuple((name, strategy.title) for name, strategy in STRATEGIES.items())
 
 
-def _order_warning(project: Any) -> str:
-    """Return what the last ranking warned of: that similarity did nothing, or pushes the hard cases down."""
+def _last_ranking(project: Any) -> tuple[str, str]:
+    """Return by which strategy the list was really ordered, and what that ranking warned of.
+
+    Such as that similarity did nothing or pushes the hard cases down, or that the predictions lack what the strategy
+    goes by. Commands in the sentences are for the command line and are left out here.
+    """
     told = project.events("ranking")
-    return str(told[-1].payload.get("sentence") or "") if told else ""
+    payload = told[-1].payload if told else {}
+    notes = " ".join(str(note) for note in payload.get("notes") or ())
+    return str(payload.get("strategy") or ""), _COMMAND.sub("", notes).strip()
 
 
 def _waits(case: Any) -> bool:

@@ -24,6 +24,7 @@ from superqt import QElidingLabel
 
 from napari_dasl.project.records import CaseState
 from napari_dasl.widgets.jobs import run_in_background
+from napari_dasl.widgets.reranking import rank_by
 from napari_dasl.widgets.session import session_for
 from napari_dasl.widgets.snapshot import Row, Snapshot, snapshots_for
 from napari_dasl.widgets.worklist_delegate import WorklistDelegate
@@ -304,23 +305,9 @@ class WorklistWidget(QWidget):
         self.strategies.setEnabled(bool(offered))
 
     def rank_by(self, strategy: str) -> None:
-        """Let another strategy rank the cases, from now on and in every round to come."""
-        project = self.session.project
-        if project is None:
-            return
-
-        def rank() -> None:
-            from napari_dasl import rounds
-
-            project.update_config(**{"ranking.strategy": strategy})
-            rounds.rank(project)
-
-        def failed(error: DaslError) -> None:
-            self._say_error(error)
-            self.session.cases_changed.emit()
-
+        """Let another strategy rank the cases, and show the list by rank."""
         self.order_by("rank")
-        run_in_background(self, rank, lambda _: self.session.cases_changed.emit(), failed)
+        rank_by(self.session, strategy)
 
     def _heading_clicked(self, section: int) -> None:
         column = Column(section)

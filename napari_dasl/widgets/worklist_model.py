@@ -101,8 +101,9 @@ ORDERS: tuple[Order, ...] = (
 
 
 def strategy_title(snapshot: Snapshot) -> str:
-    """Return the strategy in force in words."""
-    return dict(snapshot.strategies).get(snapshot.strategy, snapshot.strategy.replace("-", " "))
+    """Return the strategy that ordered the list in words."""
+    name = snapshot.ranked_by or snapshot.strategy
+    return dict(snapshot.strategies).get(name, name.replace("-", " "))
 
 
 def order_words(snapshot: Snapshot, column: Column, descending: bool, *, shuffled: bool = False) -> str:

@@ -133,11 +133,16 @@ def test_once_they_are_labelled_the_round_starts_as_usual(learning_with, asking,
 def test_pseudo_labels_that_were_switched_off_say_why_and_come_back_by_one_button(learning_with, study, qtbot):
     phases.switch(study.project, enabled=False, why="two rounds with them made the model worse")
     widget = learning_with("works")
+    assert "Pseudo-labels are off: two rounds with them made the model worse." in widget.words.text()
+    assert not widget.off.isVisible()  # said once
+    form = widget.form.fields["phase"]
+    form.setCurrentIndex(form.findData("al"))
     assert "switched off: two rounds with them made the model worse." in widget.off.text()
+    assert widget.off.isVisible()
     widget.again.click()
-    qtbot.waitUntil(lambda: not widget.off.isVisible(), timeout=5000)
+    qtbot.waitUntil(lambda: not widget.again.isVisible(), timeout=5000)
     assert phases.standing(study.project).off == ""
-    assert not widget.again.isVisible()
+    assert not widget.off.isVisible()
 
 
 def test_advice_is_said_and_changes_nothing(learning_with, study, qtbot):

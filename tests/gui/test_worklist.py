@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 from qtpy.QtCore import Qt
@@ -11,6 +12,7 @@ from qtpy.QtWidgets import QPushButton
 
 from napari_dasl.project.records import CaseState, Effort
 from napari_dasl.widgets.label_history import LabelHistoryDialog
+from napari_dasl.widgets.round_runner import runner_for
 from napari_dasl.widgets.snapshot import Row, Snapshot, duration, header_words, read_snapshot, snapshots_for
 from napari_dasl.widgets.worklist import WorklistWidget
 from napari_dasl.widgets.worklist_model import ROW_ROLE, Column, state_words
@@ -61,7 +63,13 @@ def test_every_strategy_is_offered_in_words_and_ranks_at_once(worklist, study, q
     from napari_dasl.active import STRATEGIES
 
     ranked = []
-    monkeypatch.setattr(rounds, "rank", lambda project: ranked.append(project.config.ranking.strategy))
+
+    def rank(project):
+        ranked.append(project.config.ranking.strategy)
+        project.log_event("ranking", {"strategy": ranked[-1], "notes": []})
+        return SimpleNamespace(strategy=ranked[-1])
+
+    monkeypatch.setattr(rounds, "rank", rank)
     actions = {action.data(): action for action in worklist.strategies.actions()}
     assert list(actions) == list(STRATEGIES)
     assert actions["dasl"].text() == STRATEGIES["dasl"].title
@@ -72,12 +80,23 @@ def test_every_strategy_is_offered_in_words_and_ranks_at_once(worklist, study, q
     assert [name for name, action in actions.items() if action.isChecked()] == ["random"]
 
 
+def test_an_order_that_needs_more_than_is_stored_predicts_again(worklist, study, qtbot, monkeypatch):
+    from napari_dasl import rounds
+
+    monkeypatch.setattr(rounds, "rank", lambda project: SimpleNamespace(strategy="default"))
+    asked = []
+    monkeypatch.setattr(runner_for(worklist.session), "predict", lambda: asked.append(1))
+    worklist.rank_by("bald")
+    qtbot.waitUntil(lambda: asked == [1], timeout=5000)
+
+
 def test_what_the_ranking_warns_of_stands_under_its_name_and_only_there(worklist, study, qtbot):
     warning = "Similarity pushes the hard cases down here."
-    study.project.log_event("ranking", {"sentence": warning})
+    notes = [warning, "The strategy bald needs more. Run `napari-dasl predict x --for bald`. Ranked by default."]
+    study.project.log_event("ranking", {"strategy": "default", "notes": notes})
     worklist.session.cases_changed.emit()
     qtbot.waitUntil(lambda: worklist.warning.isVisible())
-    assert worklist.warning.text() == warning
+    assert worklist.warning.text() == f"{warning} The strategy bald needs more. Ranked by default."
     worklist.order_by("case")
     assert not worklist.warning.isVisible()
 
