@@ -84,6 +84,29 @@ def test_the_dock_goes_from_empty_to_work_and_back(make_napari_viewer_proxy, stu
 
 
 @pytest.mark.gui
+def test_the_section_of_pseudo_labels_is_there_while_there_are_any(make_napari_viewer_proxy, study, qtbot):
+    from datetime import UTC, datetime
+
+    from napari_dasl.project import PseudoLabel
+    from napari_dasl.widgets import DaslDock
+
+    viewer = make_napari_viewer_proxy()
+    dock = DaslDock(viewer)
+    viewer.window.add_dock_widget(dock, name="DASL", area="right")
+    with qtbot.waitSignal(dock.keeper.updated, timeout=10_000):
+        dock.session.open_project(study.folder)
+    assert dock.pseudo_part.isHidden()
+    number = study.project.new_round("spl", {}).number
+    label = PseudoLabel("P-0", number, "r0001-test", 0.8, 0.1, 0.3, datetime.now(UTC), "")
+    study.project.save_pseudo_labels(number, [label])
+    dock.session.cases_changed.emit()
+    qtbot.waitUntil(lambda: not dock.pseudo_part.isHidden(), timeout=10_000)
+    assert dock.pseudo_part.title() == "Pseudo-labels · 1"
+    assert not dock.pseudo_part.is_open
+    dock.session.shutdown()
+
+
+@pytest.mark.gui
 def test_the_plugin_opens_from_napari_with_one_session_for_all_its_widgets(make_napari_viewer, qtbot):
     viewer = make_napari_viewer()
     widgets = [
