@@ -7,7 +7,6 @@ from few points is unreliable (Mahmood et al., CVPR 2022), so it comes with a ba
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,14 +15,16 @@ import numpy as np
 from napari_dasl.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
 FEWEST_POINTS = 4
-_Z = 1.96
+_PARAMETERS = 3
 _DRAWS = 400
 _CEILING = 1.0
+_RATES = (1e-2, 50.0)  # b times the range of the labels: nearly straight, to a step at the second point
+_RATE_STEPS = 200
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class LearningCurve:
     first, last : float
         n_0 and the largest number of labels that it was fitted to.
     draws : array, (R, 3)
-        (c, d_0, b) drawn from the uncertainty of the fit; the band.
+        (c, d_0, b) of refits to points drawn from the fit and its residuals; the band.
     """
 
     ceiling: float
@@ -88,8 +89,8 @@ def fit_curve(labels: Sequence[float], dice: Sequence[float]) -> LearningCurve:
     Raises
     ------
     InputError
-        When the numbers of points differ, there are fewer than four with different numbers of labels, they are no
-        numbers, or no curve of this form fits them.
+        When the numbers of points differ, there are fewer than four with different numbers of labels, or they are no
+        numbers.
     """
     n, d = np.asarray(labels, dtype=np.float64), np.asarray(dice, dtype=np.float64)
     if n.shape != d.shape or n.ndim != 1 or not (np.isfinite(n).all() and np.isfinite(d).all()):
@@ -100,9 +101,9 @@ def fit_curve(labels: Sequence[float], dice: Sequence[float]) -> LearningCurve:
             f"Wait for {FEWEST_POINTS} rounds with different numbers of labels.",
         )
     first, last = float(n.min()), float(n.max())
-    found, covariance = _fit(n - first, d, last - first)
-    ceiling, start, rate = (float(value) for value in found)
-    return LearningCurve(ceiling, start, rate, first, last, _draws(found, covariance))
+    ceiling, start, rate = (float(value) for value in _fit(n - first, d[np.newaxis])[0])
+    fitted = _curve(n - first, ceiling, start, rate)
+    return LearningCurve(ceiling, start, rate, first, last, _draws(n - first, d, fitted))
 
 
 def labels_sentence(curve: LearningCurve, gain: float = 0.01) -> str:
@@ -139,38 +140,39 @@ def _curve(
     return np.asarray(ceiling - (ceiling - start) * np.exp(-rate * steps), dtype=np.float64)
 
 
-def _fit(
-    steps: NDArray[np.float64], dice: NDArray[np.float64], span: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    from scipy.optimize import OptimizeWarning, curve_fit
-
-    def curve(x: NDArray[np.float64], ceiling: float, drop: float, rate: float) -> NDArray[np.float64]:
-        # d_0 = c − drop with drop ≥ 0 keeps the curve from falling.
-        return _curve(x, ceiling, ceiling - drop, rate)
-
-    top = min(_CEILING, float(dice.max()) + 0.02)
-    guess = (top, max(1e-3, top - float(dice[steps.argmin()])), 2 / span)
-    limits = ([0.0, 0.0, 1e-3 / span], [_CEILING, 1.0, 50 / span])
-    try:
-        with warnings.catch_warnings():
-            # A curve without noise has no covariance, which SciPy only warns about.
-            warnings.simplefilter("ignore", OptimizeWarning)
-            found, covariance = curve_fit(curve, steps, dice, p0=guess, bounds=limits, maxfev=5000)
-    except RuntimeError as problem:
-        raise InputError(f"No learning curve fits these points: {problem}.", "Wait for another round.") from problem
-    turn = np.array([[1, 0, 0], [1, -1, 0], [0, 0, 1]], dtype=np.float64)
-    covariance = np.where(np.isfinite(covariance), covariance, 0)
-    return turn @ found, turn @ covariance @ turn.T
+def _fit(steps: NDArray[np.float64], dice: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(c, d_0, b) of the best curve through each row of *dice*, (R, n): a search over b, exact in c and c − d_0."""
+    span = float(steps.max())
+    best = np.full((len(dice), 3), np.nan)
+    smallest = np.full(len(dice), np.inf)
+    for rate in np.geomspace(*_RATES, _RATE_STEPS) / span:
+        decay = np.exp(-rate * steps)
+        for ceiling, drop in _candidates(decay, dice):
+            misfit = ((dice - ceiling[:, np.newaxis] + drop[:, np.newaxis] * decay) ** 2).sum(1)
+            # The tolerance prefers the slower curve among equals, such as the flat ones.
+            better = (ceiling <= _CEILING) & (drop >= 0) & (misfit < smallest - 1e-12)
+            smallest[better] = misfit[better]
+            best[better] = np.stack([ceiling, ceiling - drop, np.full(len(dice), rate)], axis=1)[better]
+    return best
 
 
-def _draws(found: NDArray[np.float64], covariance: NDArray[np.float64]) -> NDArray[np.float64]:
-    values, vectors = np.linalg.eigh(covariance)
-    noise = np.random.default_rng(0).standard_normal((_DRAWS, 3))
-    drawn = found + (noise * np.sqrt(np.maximum(values, 0))) @ vectors.T
-    # Only curves that a Dice can follow: at most 1, never falling.
-    ceiling = np.clip(drawn[:, 0], 0, _CEILING)
-    start = np.minimum(np.clip(drawn[:, 1], 0, 1), ceiling)
-    return np.stack([ceiling, start, np.maximum(drawn[:, 2], 1e-9)], axis=1)
+def _candidates(
+    decay: NDArray[np.float64], dice: NDArray[np.float64]
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Least squares in c and c − d_0 at one b: free, with c at its bound of 1, and with the curve flat."""
+    centred = decay - decay.mean()
+    drop = -(dice @ centred) / (centred @ centred)
+    yield dice.mean(1) + drop * decay.mean(), drop
+    yield np.full(len(dice), _CEILING), ((_CEILING - dice) @ decay) / (decay @ decay)
+    yield dice.mean(1), np.zeros(len(dice))
+
+
+def _draws(steps: NDArray[np.float64], dice: NDArray[np.float64], fitted: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Curves refitted to the fitted one plus its own residuals, drawn anew (residual bootstrap): they stay curves."""
+    freedom = max(1, dice.size - _PARAMETERS)
+    residuals = (dice - fitted) * np.sqrt(dice.size / freedom)
+    drawn = np.random.default_rng(0).choice(residuals, size=(_DRAWS, dice.size))
+    return _fit(steps, np.clip(fitted + drawn, 0, 1))
 
 
 def _replaced(curve: LearningCurve, row: NDArray[np.float64]) -> LearningCurve:

@@ -58,3 +58,17 @@ def test_fewer_than_four_points_are_refused():
         fit_curve([8, 8, 8, 16], [0.7, 0.71, 0.72, 0.78])
     with pytest.raises(InputError, match="one finite Dice"):
         fit_curve(LABELS, [0.7, 0.75, float("nan"), 0.8, 0.8])
+
+
+def test_a_fit_at_its_bound_keeps_its_band_around_it():
+    curve = fit_curve([2, 4, 6, 8, 10], [0.60, 0.68, 0.65, 0.73, 0.75])
+    low, high = curve.band([2, 6, 10, 20])
+    middle = curve.dice([2, 6, 10, 20])
+    assert ((low <= middle) & (middle <= high)).all()
+    assert low[0] > 0.5
+
+
+def test_the_range_of_labels_holds_the_estimate():
+    sentence = labels_sentence(fit_curve([2, 4, 6, 8, 10], [0.60, 0.68, 0.65, 0.73, 0.75]))
+    more, low = (int(part.split()[0]) for part in (sentence.split("about ")[1], sentence.split("likely ")[1]))
+    assert low <= more
