@@ -46,7 +46,7 @@ EXPERIMENTS: dict[str, dict[str, Any]] = {
     "phases": {
         "strategies": [
             *(f"{name}@{CYCLE}" for name in ("dasl", "default", "random")),
-            *(f"{name}@{CYCLE}@control=steps" for name in ("dasl", "default", "random")),
+            f"default@{CYCLE}@control=steps",
             f"dasl@{CYCLE}@beta=0",
             "random",
         ],
