@@ -39,8 +39,8 @@ FOUR = ["dasl", "default", "uncertainty", "random"]
 CYCLE = "phases=spl-al-spl"
 
 EXPERIMENTS: dict[str, dict[str, Any]] = {
-    # Active learning alone, and the similarity factor switched off.
-    "al": {"strategies": [*FOUR, "dasl@beta=0"], "initial": 8, "query": 8, "rounds": 4, "seeds": 5},
+    # Active learning alone. The control β = 0 is the arm "uncertainty": the same score, case by case.
+    "al": {"strategies": FOUR, "initial": 8, "query": 8, "rounds": 4, "seeds": 5},
     # The whole loop, beside active learning alone and the same number of steps without pseudo-labels. Four of the
     # twelve initial labels judge the models.
     "phases": {
@@ -110,6 +110,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--guard", type=int)
     parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--start", choices=("scratch", "active"), default="active", help="initial weights of a round")
     parser.add_argument("--jobs", type=int)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--only-figures", action="store_true", help="draw what a result.json in --out says")
@@ -128,6 +129,7 @@ def main() -> None:
         truth=truth(args.work, data, args.data),
         test_list=test,
         steps=args.steps,
+        start=args.start,
         jobs=args.jobs,
         device=args.device,
     )
