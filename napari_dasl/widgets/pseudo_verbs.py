@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject
 
 from napari_dasl.widgets.drafts import DraftKeeper
+from napari_dasl.widgets.effort import effort_of
 from napari_dasl.widgets.hand_watch import HandWatch
 from napari_dasl.widgets.jobs import Jobs
 from napari_dasl.widgets.new_layers import dashed
@@ -62,7 +63,19 @@ class PseudoVerbs(QObject):
         if project is None or not self._free(row):
             return False
         here = self.session.case_id == row.case
-        seconds = self.session.clock.seconds if here else 0.0
+        spent = self.session.clock.hand_over() if here else {"seconds": 0.0}
+
+        def work() -> Revision:
+            author = account_name()
+            revision = project.accept_pseudo(row.case, author=author, seconds=spent["seconds"])
+            story = {**spent, "model": row.model, "round": row.round}
+            project.add_effort(effort_of(row.case, story, author=author, revision=revision.number, changed=0))
+            return revision
+
+        def fail(error: DaslError) -> None:
+            if here and self.session.case_id == row.case:
+                self.session.clock.take_back(spent)
+            self._fail(error)
 
         def done(revision: Revision) -> None:
             self.session.saved.emit(row.case, revision.number)
@@ -71,7 +84,7 @@ class PseudoVerbs(QObject):
                 self.session.close_case()
                 self.session.open_case(row.case)
 
-        self._write(lambda: project.accept_pseudo(row.case, author=account_name(), seconds=seconds), done)
+        self._write(work, done, fail)
         return True
 
     def reject(self, row: PseudoRow) -> bool:
@@ -173,12 +186,17 @@ class PseudoVerbs(QObject):
                 lambda: then(to_display(project.pseudo_mask(row.case), opened.picture, opened.case)), done, self._fail
             )
 
-    def _write(self, work: Callable[[], Any], done: Callable[[Any], object]) -> None:
+    def _write(
+        self,
+        work: Callable[[], Any],
+        done: Callable[[Any], object],
+        fail: Callable[[DaslError], object] | None = None,
+    ) -> None:
         def then(result: Any) -> None:
             done(result)
             self.session.cases_changed.emit()
 
-        self._jobs.write(work, then, self._fail)
+        self._jobs.write(work, then, fail or self._fail)
 
     def _say(self, words: str, severity: str = "info") -> None:
         self.session.message.emit(words, severity)

@@ -160,6 +160,18 @@ class TestReview:
         qtbot.waitUntil(lambda: state(review, "P-0") is PseudoState.ACCEPTED)
         assert review.chosen().case == "P-1"
 
+    def test_what_accepting_took_is_kept_with_the_label(self, review, qtbot, study, open_case):
+        open_case(review.session, "P-0")
+        review.session.clock.stroke()
+        review.session.clock.take_back({"inspect": 3.0, "edit": 1.0, "seconds": 4.0, "strokes": 0, "undos": 0})
+        with qtbot.waitSignals([review.session.saved, review.session.case_opened]):
+            review.accept.click()
+        (effort,) = [one for one in study.project.efforts("P-0") if one.revision is not None]
+        assert (effort.accepted_unchanged, effort.voxels_changed, effort.drawn_from_nothing) == (True, 0, False)
+        assert (effort.draft_model, effort.author) == (MODEL, study.project.labels("P-0")[-1].author)
+        assert effort.seconds >= 4
+        assert study.project.annotation_seconds() < 8
+
     def test_reject_and_undo(self, review, qtbot, study):
         choose(review, "P-0")
         review.reject.click()
