@@ -146,10 +146,9 @@ class LackingScores(InputError):
 def _complain(project: Project, predictions: Mapping[str, Prediction], name: str, method: Strategy) -> None:
     lacking = [case for case, one in predictions.items() if lacks(one, method)]
     if lacking:
-        what = " and ".join(score.replace("_", " ") for score in method.needs)
-        cases = f"{len(lacking)} of {len(predictions)} stored predictions"
+        title = method.title[0].lower() + method.title[1:]
         raise LackingScores(
-            f"The strategy {name} goes by {what}, and {cases} do not hold it.",
+            f"{len(lacking)} of {len(predictions)} predictions lack what the order “{title}” ({name}) needs.",
             f"Run `napari-dasl predict {project.folder} --for {name}`.",
         )
 

@@ -194,6 +194,13 @@ class CaseWidget(QWidget):
 
     # -- showing --------------------------------------------------------------------------------------------------
 
+    def buttons_bottom(self) -> int:
+        """Return how far down (pixels) the last of the buttons that are pressed for every scan ends."""
+        shown = [
+            button for button in (self.open, self.accept, self.save_next, self.skip, self.save) if button.isVisible()
+        ]
+        return max((button.geometry().bottom() + 8 for button in shown), default=0)
+
     def showEvent(self, event: QShowEvent) -> None:
         """Join the main window, where keys and its end come from."""
         super().showEvent(event)

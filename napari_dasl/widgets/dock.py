@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 380, 640
 _CLOSE_CHECK_MS = 400
 _CASE_SHARE, _LEARNING_SHARE, _UNFOLDED_SHARE = 0.38, 0.26, 0.45
+_LEAST_WORKLIST, _LEAST_LEARNING, _ROOM_FOR_ALL = 150, 110, 850  # pixels
 _PSEUDO_SHARE, _BESIDE_PSEUDO = 0.4, 0.5  # while pseudo-labels are reviewed, the others step back
 _ABOUT = (
     "<b>napari-dasl {version}</b><br>Deep active self-paced learning for CT, PET and MRI: you label, a network learns "
@@ -72,6 +73,7 @@ class DaslDock(QWidget):
         self.learning = LearningWidget(viewer, self)
         self._window: QWidget | None = None
         self._arranged = False
+        self._folded = False
         self._newest: QWidget | None = None
         self._soon = _after(self, 30, self._arrange)
         self._into_view = _after(self, 50, self._bring_into_view)
@@ -165,6 +167,7 @@ class DaslDock(QWidget):
             splitter.setStretchFactor(splitter.indexOf(part), stretch)
         for part in self._parts:
             part.toggled.connect(self._sections_changed)
+        self.pseudo_part.toggled.connect(self._make_room)
         splitter.splitterMoved.connect(self._handle_moved)
         for part in (*self.case.parts, *self.learning.parts):
             part.toggled.connect(self._unfolded)
@@ -186,6 +189,15 @@ class DaslDock(QWidget):
         self._rest.setVisible(not any(part.is_open for part in self._parts if not part.isHidden()))
         self._arranged = False
         self._arrange()
+
+    def _make_room(self, reviewing: bool) -> None:
+        """On a small screen the worklist folds while pseudo-labels are reviewed, and comes back after."""
+        if reviewing and self.worklist_part.is_open and self.splitter.height() < _ROOM_FOR_ALL:
+            self.worklist_part.set_open(False)
+            self._folded = True
+        elif not reviewing and self._folded:
+            self._folded = False
+            self.worklist_part.set_open(True)
 
     def _handle_moved(self, *_: object) -> None:
         self._arranged = True
@@ -217,25 +229,36 @@ class DaslDock(QWidget):
             area.widget().setMinimumHeight(_height_for(area))  # Qt's own guess leaves a gap below wrapped texts
         if self._arranged:
             return
-        total = self.splitter.height()
-        reviewing = self.pseudo_part.is_open and not self.pseudo_part.isHidden()
-        beside = _BESIDE_PSEUDO if reviewing else 1.0
+        total = self.splitter.height() - self.splitter.handleWidth() * (self.splitter.count() - 1)
+        beside = _BESIDE_PSEUDO if self._reviewing else 1.0
         case = self._share(self.case_part, self._case_area, total, _CASE_SHARE * beside)
+        if self.case_part.is_open:  # its buttons are pressed for every scan: they are never cut
+            case = max(case, self.case.buttons_bottom() + self._heading(self.case_part, self._case_area))
         unfolded = any(part.is_open for part in self.learning.parts)
         share = _UNFOLDED_SHARE if unfolded else _LEARNING_SHARE * beside
         learning = self._share(self.learning_part, self._learning_area, total, share)
         pseudo = 0 if self.pseudo_part.isHidden() else self.pseudo_part.maximumHeight()
-        if reviewing:
-            pseudo = int(total * _PSEUDO_SHARE)
-        worklist = max(0, total - case - pseudo - learning) if self.worklist_part.is_open else 0
+        if self._reviewing:
+            left = total - case - learning - self.worklist_part.maximumHeight()
+            pseudo = int(total * _PSEUDO_SHARE) if self.worklist_part.is_open else max(0, left)
+        rest = total - case - pseudo
+        if self.worklist_part.is_open and self.learning_part.is_open:
+            learning = min(learning, max(_LEAST_LEARNING, rest - _LEAST_WORKLIST))
+        worklist = max(0, rest - learning) if self.worklist_part.is_open else 0
         self.splitter.setSizes([worklist, case, pseudo, learning, 0])
 
     def _share(self, part: Disclosure, area: QScrollArea, total: int, share: float) -> int:
-        heading = part.height() - area.height() if part.is_open else 0
-        wanted = _height_for(area) + max(heading, 26) + 4
-        if not self.worklist_part.is_open:
+        wanted = _height_for(area) + self._heading(part, area)
+        if not (self.worklist_part.is_open or self._reviewing):
             share = 1.0
         return min(wanted, int(total * share)) if part.is_open else part.maximumHeight()
+
+    @property
+    def _reviewing(self) -> bool:
+        return self.pseudo_part.is_open and not self.pseudo_part.isHidden()
+
+    def _heading(self, part: Disclosure, area: QScrollArea) -> int:
+        return max(part.height() - area.height() if part.is_open else 0, 26) + 4
 
     # -- what is shown --------------------------------------------------------------------------------------------
 

@@ -130,7 +130,7 @@ class TestSeveralPasses:
         pool = [one.id for one in project.pool()]
         predict_cases(project)
         predict_cases(project, [pool[0]], strategy="bald")
-        with pytest.raises(InputError, match="5 of 6 stored predictions do not hold it") as caught:
+        with pytest.raises(InputError, match="5 of 6 predictions lack what the order") as caught:
             rank_pool(project, strategy="bald")
         assert f"napari-dasl predict {project.folder} --for bald" in caught.value.hint
         assert predict_cases(project, strategy="bald").predicted == pool[1:]

@@ -140,7 +140,7 @@ def test_the_most_similar_scans_come_from_signatures_labelled_ones_first_and_nev
 def test_predictions_of_an_older_version_lack_numbers_and_the_command_that_makes_them_is_named(project):
     predict_by_hand(project, {case.id: 0.1 for case in project.pool()})
     for strategy in ("clasp-pe", "random-foreground", "bald", "disagreement"):
-        with pytest.raises(InputError, match="6 of 6 stored predictions do not hold it") as caught:
+        with pytest.raises(InputError, match="6 of 6 predictions lack what the order") as caught:
             rank_pool(project, strategy=strategy)
         assert caught.value.hint == f"Run `napari-dasl predict {project.folder} --for {strategy}`."
     for strategy in ("default", "dasl", "uncertainty", "power", "k-centre", "random"):

@@ -142,7 +142,7 @@ class TestTheSecondRound:
 
 class TestInterruption:
     def test_a_cancelled_round_resumes_to_the_same_weights(self, project, project_folder, tmp_path):
-        plan = RoundPlan(steps=40, device="cpu", seed=3, predict=False)
+        plan = RoundPlan(phase="al", steps=40, device="cpu", seed=3, predict=False)
         whole = rounds.run(project, plan)
         expected = weights(project, whole.model)
         steps = []
