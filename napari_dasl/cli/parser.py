@@ -289,7 +289,7 @@ def _simulate_verb(verbs: Any) -> None:
     play.add_argument(
         "--guard", type=int, metavar="N", help="how many initial cases judge models; they count as annotated"
     )
-    play.add_argument("--from", dest="start", choices=("scratch", "active"), default="scratch", help="initial weights")
+    play.add_argument("--from", dest="start", choices=("scratch", "active"), default="active", help="initial weights")
     play.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
     play.add_argument("--jobs", type=_count, metavar="N", help="runs side by side (default: the free cores)")
     play.add_argument(

@@ -58,7 +58,7 @@ class TrainingConfig(_Part):
     steps: int | None = Field(default=None, ge=1, description="Optimiser steps per round.")
     minutes: float | None = Field(default=None, gt=0, description="Minutes of training per round.")
     start: Literal["scratch", "active"] = Field(
-        default="scratch", description="Where a round's weights start: scratch, or active for the active model's."
+        default="active", description="Where a round's weights start: scratch, or active for the active model's."
     )
     tolerance: float = Field(
         default=0.01, ge=0, le=1, description="Guard Dice a new model may lose and still take over."

@@ -37,7 +37,7 @@ from napari_dasl.rounds.guarding import judge, why_not
 from napari_dasl.rounds.journal import Journal
 from napari_dasl.rounds.models import keep
 from napari_dasl.rounds.plan import GuardResult, RoundPlan, RoundResult
-from napari_dasl.rounds.planning import choose_guard_if_missing, training_plan
+from napari_dasl.rounds.planning import choose_guard_if_missing, same_network, training_plan
 from napari_dasl.rounds.predicting import predict_cases
 from napari_dasl.rounds.ranking import rank_and_store
 from napari_dasl.rounds.stage import Stage
@@ -137,6 +137,9 @@ def _begin(project: Project, request: RoundPlan, report: Report) -> Round:
     plan = training_plan(project, request, report=report)
     active = project.active_model()
     start = project.config.training.start if request.start == "project" else request.start
+    if request.start == "project" and active is not None and not same_network(plan, active.folder):
+        start = "scratch"
+        report(Log(text="The network of the training plan is not that of the active model: this round trains anew."))
     return project.new_round(
         decision.phase,
         {

@@ -13,6 +13,8 @@ from napari_dasl.training.fingerprint import measure
 from napari_dasl.training.plan import TrainingPlan, derive
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from napari_dasl.events import Report
     from napari_dasl.project import Project
     from napari_dasl.rounds.plan import RoundPlan
@@ -62,6 +64,18 @@ def training_plan(project: Project, request: RoundPlan | None = None, *, report:
         return plan
     changed = {name: value for name, value in (("batch", request.batch), ("patch", request.patch)) if value is not None}
     return TrainingPlan.model_validate(plan.model_dump() | changed) if changed else plan
+
+
+def same_network(plan: TrainingPlan, model_folder: Path) -> bool:
+    """Whether *model_folder* holds weights that fit the network of *plan*; dropout has no weights."""
+    if not (model_folder / PLAN_FILE).exists():
+        return False
+    other = TrainingPlan.from_file(model_folder / PLAN_FILE)
+    mine, theirs = (
+        {**one.network_options, "network": one.network, "in": one.in_channels, "out": one.out_channels, "dropout": 0}
+        for one in (plan, other)
+    )
+    return mine == theirs
 
 
 def _derived(project: Project, report: Report) -> TrainingPlan:

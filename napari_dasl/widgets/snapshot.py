@@ -97,7 +97,7 @@ class Snapshot:
     previewed: Any = None
     selfpaced: SelfpacedConfig = field(default_factory=SelfpacedConfig)
     selfpaced_off: str = ""
-    start: str = "scratch"
+    start: str = "active"
     strategies: tuple[tuple[str, str], ...] = ()
     ranked_by: str = ""
     order_warning: str = ""

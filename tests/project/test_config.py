@@ -64,7 +64,7 @@ def test_every_key_stands_under_a_comment(file):
         ("pace0 = 0.005", "pace0 = inf", ("selfpaced.pace0", "inf", "a finite number")),
         ("explore = 0.0", "explore = 1.5", ("ranking.explore", "1.5", "less than or equal to 1")),
         ("samples = 6", "samples = 1", ("ranking.samples", "1", "greater than or equal to 2")),
-        ('start = "scratch"', 'start = "activ"', ("training.start", "'activ'", "scratch, active", "mean active?")),
+        ('start = "active"', 'start = "activ"', ("training.start", "'activ'", "scratch, active", "mean active?")),
         ('pace = "quantile"', 'pace = "papr"', ("selfpaced.pace", "'papr'", "quantile, paper", "mean paper?")),
         ('regularizer = "rescaled"', 'regularizer = "logaritmic"', ("one of linear, hard", "mean logarithmic?")),
         ("quantile = 0.2", "quantil = 0.2", ("quantil in [selfpaced]", "unknown", "Did you mean quantile?")),
@@ -118,7 +118,7 @@ def test_a_file_of_before_self_pacing_has_the_defaults(tmp_path):
     path.write_text('name = "old"\nmodality = "MR"\npreset = "default"\n[ranking]\nquery = 7\n', encoding="utf-8")
     old = config.load(path)
     assert (old.ranking.query, old.ranking.samples, old.ranking.power, old.ranking.explore) == (7, 6, 8.0, 0.0)
-    assert old.training.start == "scratch"
+    assert old.training.start == "active"
     assert old.selfpaced == SelfpacedConfig()
     assert old.selfpaced.phases == ("spl", "al", "spl")
 

@@ -122,9 +122,19 @@ class TestTheSecondRound:
         assert case in project.rounds()[-1].plan["train"]
         assert case not in {one.case for one in project.scores()}
 
+    def test_goes_on_from_the_active_model_unless_its_network_has_changed(self, project, heard):
+        rounds.run(project, SHORT)
+        rounds.run(project, SHORT)
+        assert project.rounds()[-1].plan["start"] == "active"
+        path = project.folder / "plan.toml"
+        path.write_text(path.read_text(encoding="utf-8").replace("res_units = 2", "res_units = 1"), encoding="utf-8")
+        rounds.run(project, SHORT, report=heard.append)
+        assert project.rounds()[-1].plan["start"] == "scratch"
+        assert any(isinstance(event, Log) and "trains anew" in event.text for event in heard)
+
     def test_keeps_a_worse_model_as_a_candidate(self, project):
         good = rounds.run(project, RoundPlan(steps=120, device="cpu", predict=False))
-        bad = rounds.run(project, RoundPlan(steps=1, device="cpu"))
+        bad = rounds.run(project, RoundPlan(steps=1, start="scratch", device="cpu"))
         assert bad.guard.dice < good.guard.dice - 0.01
         assert not bad.promoted
         assert project.active_model().id == good.model
@@ -142,7 +152,7 @@ class TestTheSecondRound:
 
 class TestInterruption:
     def test_a_cancelled_round_resumes_to_the_same_weights(self, project, project_folder, tmp_path):
-        plan = RoundPlan(phase="al", steps=40, device="cpu", seed=3, predict=False)
+        plan = RoundPlan(phase="al", start="scratch", steps=40, device="cpu", seed=3, predict=False)
         whole = rounds.run(project, plan)
         expected = weights(project, whole.model)
         steps = []

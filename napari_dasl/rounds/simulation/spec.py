@@ -97,7 +97,7 @@ class Simulation(_Part):
         description="How many of the initial cases judge models instead of training them; they count as annotated. "
         "Without it none, or a quarter where a cycle takes pseudo-labels.",
     )
-    start: Literal["scratch", "active"] = Field(default="scratch", description="Initial weights of every training.")
+    start: Literal["scratch", "active"] = Field(default="active", description="Initial weights of every training.")
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:1.")
     jobs: int | None = Field(default=None, ge=1, description="Runs side by side; the free cores when empty.")
     test_images: Path | None = Field(default=None, description="Folder of scans that no run ever sees.")
