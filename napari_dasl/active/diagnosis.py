@@ -88,8 +88,8 @@ def _sentence(count: int, agreement: float | None, against: float | None, beta: 
         )
     if against is not None and against <= _AGAINST:
         return (
-            "Similarity pushes the scans that the network is least sure of down the list "
-            f"(rank correlation with uncertainty {against:.2f}); the default ranking leaves it out."
+            "Similarity moves the scans that the network is least sure of down the list, in favour of typical ones "
+            f"(rank correlation with uncertainty {against:.2f}); ranking.beta = 0 leaves it out."
         )
     return ""
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from napari_dasl.active.selections import Selection
 
+_LUCKY = 60.0  # percentile of doubt below which it was luck
 _FEWEST = 5  # a percentile among fewer scans says nothing
 
 
@@ -175,7 +176,14 @@ def _by_model(candidates: list[Candidate], method: Strategy, settings: Settings)
     else:
         unsure = percentiles(value[~empty])
         known = iter(unsure.tolist() if unsure.size >= _FEWEST else [None] * unsure.size)
-        sentences = [words.reason(item, None if item.empty else next(known)) for item in described]
+        percentile = [None if item.empty else next(known) for item in described]
+        sentences = [words.reason(item, one) for item, one in zip(described, percentile, strict=True)]
+        if "noise" in found.parts:
+            # Where luck and not doubt put a scan first, its doubt is no reason.
+            lucky = [one is not None and one < _LUCKY for one in percentile]
+            sentences = [
+                f"{said} {words.BY_LOT}" if luck else said for said, luck in zip(sentences, lucky, strict=True)
+            ]
     return _in_order(described, found, sentences)
 
 

@@ -63,7 +63,7 @@ def density(value: NDArray[np.float64], signatures: Signatures, beta: float) -> 
 
 
 def power(value: NDArray[np.float64], exponent: float, noise: NDArray[np.float64]) -> Selection:
-    """Power sampling: ``ln value + g / β_t`` with Gumbel noise g.
+    """Power sampling: ``value · exp(g / β_t)`` with Gumbel noise g.
 
     The first N in this order are N scans drawn without replacement with probabilities proportional to
     ``value ** β_t`` (Kirsch et al., "Stochastic batch acquisition", TMLR 2023): near copies rarely come together, at
@@ -71,7 +71,7 @@ def power(value: NDArray[np.float64], exponent: float, noise: NDArray[np.float64
     """
     shift = noise / exponent
     parts = {"noise": shift, "exponent": np.full(value.size, exponent)}
-    return Selection(np.log(np.maximum(value, _TINY)) + shift, parts)
+    return Selection(np.maximum(value, _TINY) * np.exp(shift), parts)
 
 
 def power_exponent(round: int, first: float, last: float = LAST_EXPONENT, rounds: int = SCHEDULE_ROUNDS) -> float:

@@ -11,6 +11,7 @@ NOT_SEEN = "No model has looked at this scan yet."
 COLD_START = "No model is trained yet; drawn at random, so that the first scans are a fair sample."
 BY_FINDING = "Drawn at random among the scans in which the network found something, large findings more often."
 EXPLORED = "Drawn at random, so that the labelled scans stay a fair sample."
+BY_LOT = "It was drawn by lot, in which scans that the network is less sure of have better chances."
 AT_RANDOM = "Drawn at random, whatever the network thinks of it."
 
 _HIGH, _LOW = 90.0, 10.0  # percentiles worth a word

@@ -37,7 +37,7 @@ def test_a_factor_against_uncertainty_is_called_harmful():
     uncertainty = np.linspace(0.1, 0.5, 30)
     found = diagnose(uncertainty, 1 - 1.9 * uncertainty)
     assert found.against == pytest.approx(-1)
-    assert found.sentence.startswith("Similarity pushes the scans that the network is least sure of down")
+    assert found.sentence.startswith("Similarity moves the scans that the network is least sure of down")
 
 
 def test_a_factor_that_acts_without_harm_needs_no_sentence():

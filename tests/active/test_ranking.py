@@ -62,10 +62,10 @@ def test_dasl_scores_are_eq_3_and_their_parts_are_kept(beta):
         assert item.score == pytest.approx(item.parts["uncertainty"] * item.parts["similarity"] ** beta)
 
 
-def test_dasl_with_beta_zero_and_the_default_order_like_uncertainty():
+def test_dasl_and_the_default_with_beta_zero_order_like_uncertainty():
     candidates = pool()
     expected = sorted(candidates, key=lambda item: -item.uncertainty)
-    for strategy, beta in (("dasl", 0.0), ("default", 1.0), ("uncertainty", 1.0)):
+    for strategy, beta in (("dasl", 0.0), ("default", 0.0), ("uncertainty", 1.0)):
         assert cases(rank(candidates, strategy, beta=beta)) == [item.case for item in expected]
 
 
@@ -109,7 +109,7 @@ def test_random_draws_every_case_as_often_as_another():
 
 def test_ties_go_by_case_id():
     candidates = [Candidate(name, uncertainty=0.2) for name in ("c", "a", "b")]
-    assert cases(rank(candidates)) == ["a", "b", "c"]
+    assert cases(rank(candidates, "uncertainty")) == ["a", "b", "c"]
 
 
 class TestEmptyPredictions:
@@ -121,12 +121,12 @@ class TestEmptyPredictions:
         return drawn + [Candidate(name, uncertainty=1e-4, empty=True, max_foreground=m) for name, m in hints.items()]
 
     def test_they_stand_neither_first_nor_last(self):
-        order = cases(rank(self.candidates()))
+        order = cases(rank(self.candidates(), "uncertainty"))
         assert order[0] == "drawn9"
         assert order[-1] == "drawn1"
 
     def test_the_one_that_came_closest_to_a_finding_goes_first(self):
-        order = cases(rank(self.candidates()))
+        order = cases(rank(self.candidates(), "uncertainty"))
         assert order.index("missed") < order.index("odd") < order.index("normal")
         assert order.index("missed") <= 3
         assert order.index("normal") >= 8
@@ -137,20 +137,20 @@ class TestEmptyPredictions:
             Candidate(item.case, 0.5, empty=True, max_foreground=item.max_foreground) if item.empty else item
             for item in candidates
         ]
-        assert cases(rank(candidates)) == cases(rank(louder))
+        assert cases(rank(candidates, "uncertainty")) == cases(rank(louder, "uncertainty"))
 
     def test_the_sentence_says_so(self):
-        words = {item.case: item.words for item in rank(self.candidates())}
+        words = {item.case: item.words for item in rank(self.candidates(), "uncertainty")}
         assert words["normal"] == "The network found nothing here."
         assert words["missed"] == "The network found nothing here, but came close at one place (49% sure)."
 
     def test_where_all_are_empty_the_hint_alone_decides(self):
         candidates = [item for item in self.candidates() if item.empty]
-        assert cases(rank(candidates)) == ["missed", "odd", "normal"]
-        assert cases(rank([Candidate("a", 0.0, empty=True), Candidate("b", 0.0, empty=True)])) == ["a", "b"]
+        assert cases(rank(candidates, "uncertainty")) == ["missed", "odd", "normal"]
+        assert cases(rank([Candidate("a", 0.0, empty=True), Candidate("b", 0.0, empty=True)], "uncertainty")) == ["a", "b"]
 
     def test_their_own_numbers_are_kept(self):
-        parts = {item.case: item.parts for item in rank(self.candidates())}
+        parts = {item.case: item.parts for item in rank(self.candidates(), "uncertainty")}
         assert parts["odd"]["uncertainty"] == pytest.approx(1e-4)
         assert parts["odd"]["empty"] == 1
         assert parts["odd"]["max_foreground"] == 0.25
@@ -162,7 +162,7 @@ class TestWords:
 
     def of(self, **facts) -> str:
         others = [Candidate(f"other{index}", uncertainty=0.2) for index in range(10)]
-        return next(item.words for item in rank([*others, Candidate("x", **facts)]) if item.case == "x")
+        return next(item.words for item in rank([*others, Candidate("x", **facts)], "uncertainty") if item.case == "x")
 
     def test_places_then_doubt_then_likeness(self):
         assert (
@@ -195,20 +195,20 @@ class TestWords:
     def test_likeness_is_worked_out_from_signatures(self):
         alike = [Candidate(f"alike{index}", 0.2, np.array([1.0, index / 50])) for index in range(9)]
         odd = Candidate("odd", 0.2, np.array([0.0, 1.0]))
-        ranked = {item.case: item for item in rank([*alike, odd], labelled=np.array([[1.0, 0.0]]))}
+        ranked = {item.case: item for item in rank([*alike, odd], "uncertainty", labelled=np.array([[1.0, 0.0]]))}
         assert ranked["odd"].parts["like_unlabelled"] == 0
         assert ranked["odd"].words == "Unlike the scans labelled so far."
-        without = {item.case: item for item in rank([*alike, odd])}
+        without = {item.case: item for item in rank([*alike, odd], "uncertainty")}
         assert without["odd"].words == "Unlike most other unlabelled scans."
 
     def test_few_scans_are_not_compared_in_percent(self):
-        assert [item.words for item in rank([Candidate("a", 0.4), Candidate("b", 0.1)])] == [
+        assert [item.words for item in rank([Candidate("a", 0.4), Candidate("b", 0.1)], "uncertainty")] == [
             "About as unsure here as on most other unlabelled scans."
         ] * 2
 
 
 def test_scans_that_no_model_has_seen_follow_at_the_end():
-    ranked = rank([Candidate("new"), Candidate("sure", 0.01), Candidate("unsure", 0.4)])
+    ranked = rank([Candidate("new"), Candidate("sure", 0.01), Candidate("unsure", 0.4)], "uncertainty")
     assert cases(ranked) == ["unsure", "sure", "new"]
     assert ranked[-1].score is None
     assert ranked[-1].words == "No model has looked at this scan yet."
@@ -247,7 +247,7 @@ def test_noise_changes_from_round_to_round_and_wears_off():
     orders = [cases(rank(pool(40), "power", round=k, power=2.0)) for k in range(5)]
     assert len({tuple(order) for order in orders}) == 5
     assert orders[0] == cases(rank(pool(40), "power", round=0, power=2.0))
-    plain = cases(rank(pool(40), "default"))
+    plain = cases(rank(pool(40), "uncertainty"))
     assert cases(rank(pool(40), "power", power=1e9)) == plain
 
     def moved(order):
@@ -256,6 +256,16 @@ def test_noise_changes_from_round_to_round_and_wears_off():
     early = sum(moved(cases(rank(pool(40), "power", round=0, power=2.0, seed=s))) for s in range(20))
     late = sum(moved(cases(rank(pool(40), "power", round=4, power=2.0, seed=s))) for s in range(20))
     assert late < early / 3
+
+
+def test_a_scan_put_first_by_luck_says_so():
+    ranked = rank(pool(40), "power", power=0.1)
+    unsure = {item.case: item.uncertainty for item in pool(40)}
+    surest, least_sure = min(unsure, key=unsure.get), max(unsure, key=unsure.get)
+    words = {item.case: item.words for item in ranked}
+    assert "drawn by lot" in words[surest]
+    assert "drawn by lot" not in words[least_sure]
+    assert all(item.score > 0 for item in ranked)
 
 
 class TestDiverse:
