@@ -39,8 +39,14 @@ FOUR = ["dasl", "default", "uncertainty", "random"]
 CYCLE = "phases=spl-al-spl"
 
 EXPERIMENTS: dict[str, dict[str, Any]] = {
-    # Active learning alone. The control β = 0 is the arm "uncertainty": the same score, case by case.
-    "al": {"strategies": FOUR, "initial": 8, "query": 8, "rounds": 4, "seeds": 5},
+    # Active learning alone. β = 0 turns "dasl" into "uncertainty", and "default" into the last arm, case by case.
+    "al": {
+        "strategies": [*FOUR, "uncertainty@ranking.region=lesion"],
+        "initial": 8,
+        "query": 8,
+        "rounds": 4,
+        "seeds": 5,
+    },
     # The whole loop, beside active learning alone and the same number of steps without pseudo-labels. Four of the
     # twelve initial labels judge the models.
     "phases": {

@@ -147,7 +147,10 @@ class TestEmptyPredictions:
     def test_where_all_are_empty_the_hint_alone_decides(self):
         candidates = [item for item in self.candidates() if item.empty]
         assert cases(rank(candidates, "uncertainty")) == ["missed", "odd", "normal"]
-        assert cases(rank([Candidate("a", 0.0, empty=True), Candidate("b", 0.0, empty=True)], "uncertainty")) == ["a", "b"]
+        assert cases(rank([Candidate("a", 0.0, empty=True), Candidate("b", 0.0, empty=True)], "uncertainty")) == [
+            "a",
+            "b",
+        ]
 
     def test_their_own_numbers_are_kept(self):
         parts = {item.case: item.parts for item in rank(self.candidates(), "uncertainty")}

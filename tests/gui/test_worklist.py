@@ -35,7 +35,10 @@ def state_of(worklist, case):
 
 def test_cases_stand_in_the_order_of_the_ranking_and_the_queue_follows(worklist):
     assert worklist.proxy.visible_cases() == ["P-0", "P-1", "P-2", "P-3", "P-4"]
-    assert worklist.words.text() == "Ranked: uncertainty around what the network found, model of round 1."
+    assert (
+        worklist.words.text()
+        == "Ranked: uncertainty around what the network found, typical scans first, model of round 1."
+    )
     assert worklist.session.queue() == ["P-0", "P-1", "P-2"]
 
 
