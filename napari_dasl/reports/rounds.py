@@ -178,6 +178,8 @@ def pairs_figure(history: History) -> Figure:
             label=None if place else "mean, 95 % interval",
         )
     axes.set(xlabel="round", ylabel="Dice, new − before")
+    if paired:  # a single round would fill the whole width with the space between its scans
+        axes.set_xlim(paired[0].number - 0.7, max(paired[-1].number, paired[0].number + 2) + 0.7)
     whole_numbers(axes)
     legend(figure)
     return figure
