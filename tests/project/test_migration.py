@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import partial
 
 import numpy as np
 import pytest
@@ -186,6 +187,26 @@ def test_two_programs_that_open_it_at_once_both_can(old):
     assert [opener.communicate(timeout=60)[0].split() for opener in openers] == [["12", "2"]] * 2
     with Project.open(old) as project:
         assert len(project.events("opened")) == 2
+
+
+def test_a_refusal_of_sqlite_at_the_very_same_moment_is_waited_out(old, monkeypatch):
+    """Measured: of 600 programs that opened an old database in pairs, two were told 'locked' within a millisecond."""
+    refusals = iter([sqlite3.OperationalError("database is locked")] * 3)
+
+    class Refusing(sqlite3.Cursor):
+        def execute(self, statement, *more):
+            if "journal_mode" in statement and (refusal := next(refusals, None)):
+                raise refusal
+            return super().execute(statement, *more)
+
+    class Connection(sqlite3.Connection):
+        def cursor(self, factory=Refusing):
+            return super().cursor(factory)
+
+    monkeypatch.setattr(store.sqlite3.dbapi2, "connect", partial(sqlite3.connect, factory=Connection))
+    with Project.open(old) as project:
+        assert len(project.cases()) == 12
+    assert next(refusals, None) is None
 
 
 def test_a_program_that_had_it_open_before_goes_on(old):
