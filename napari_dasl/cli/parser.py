@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from napari_dasl import __version__
-from napari_dasl.cli import desk_verbs, project_verbs, pseudo_verbs, report_verbs, simulate_verbs, work_verbs
+from napari_dasl.cli import (
+    desk_verbs,
+    finding_verbs,
+    project_verbs,
+    pseudo_verbs,
+    report_verbs,
+    simulate_verbs,
+    work_verbs,
+)
 from napari_dasl.errors import InputError
 from napari_dasl.project import presets
 
@@ -38,7 +46,10 @@ def build_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_Parser)
     _project_verbs(verbs)
     _label_verbs(verbs)
-    _work_verbs(verbs)
+    _round_verb(verbs)
+    _review_verbs(verbs)
+    _predict_verbs(verbs)
+    _evaluate_verb(verbs)
     _simulate_verb(verbs)
     _desk_verbs(verbs)
     return parser
@@ -164,7 +175,7 @@ def _label_verbs(verbs: Any) -> None:
     restore.add_argument("--author", help="who restores it (default: the user of this machine)")
 
 
-def _work_verbs(verbs: Any) -> None:
+def _round_verb(verbs: Any) -> None:
     fit = _add(
         verbs,
         "round",
@@ -196,6 +207,8 @@ def _work_verbs(verbs: Any) -> None:
     fit.add_argument("--no-predict", action="store_true", help="train and compare only")
     fit.add_argument("--resume", action="store_true", help="go on with the round that was interrupted")
 
+
+def _review_verbs(verbs: Any) -> None:
     review = _add(
         verbs,
         "pseudo",
@@ -211,6 +224,24 @@ def _work_verbs(verbs: Any) -> None:
     change.add_argument("--off", dest="switch", action="store_false", default=None, help="rounds take none")
     review.add_argument("--author", help="who decides (default: the user of this machine)")
 
+    found = _add(
+        verbs,
+        "findings",
+        finding_verbs.findings,
+        "list what a model found in a case, one row a finding; accept or reject findings",
+        "findings my-study P-014 --reject 3",
+    )
+    found.add_argument("case", metavar="CASE")
+    verdict = found.add_mutually_exclusive_group()
+    verdict.add_argument("--accept", nargs="+", type=_count, metavar="ID", help="these are lesions")
+    verdict.add_argument("--reject", nargs="+", type=_count, metavar="ID", help="these are no lesions")
+    verdict.add_argument("--clear", nargs="+", type=_count, metavar="ID", help="take the verdicts back")
+    found.add_argument("--model", metavar="MODEL", help="of another model than the active one")
+    found.add_argument("--all", action="store_true", help="list findings below the threshold of the model too")
+    found.add_argument("--author", help="who decides (default: the user of this machine)")
+
+
+def _predict_verbs(verbs: Any) -> None:
     predict = _add(
         verbs, "predict", work_verbs.predict, "predict the unlabelled scans with the active model", "predict my-study"
     )
@@ -236,6 +267,8 @@ def _work_verbs(verbs: Any) -> None:
     )
     rank.add_argument("--top", type=_count, metavar="N", help="only the first N")
 
+
+def _evaluate_verb(verbs: Any) -> None:
     evaluate = _add(
         verbs,
         "evaluate",
