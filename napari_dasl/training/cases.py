@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 Spacing = tuple[float, float, float]
 Shape = tuple[int, int, int]
+Box6 = tuple[float, float, float, float, float, float]
+"""Corners (z0, y0, x0, z1, y1, x1) in millimetres, where voxel (i, j, k) is centred on (i·sz, j·sy, k·sx)."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class CaseData:
     spacing : tuple of float
         Voxel size (sz, sy, sx) in millimetres.
     label : callable
-        Returns the label map, (z, y, x), 0 background and ``k`` the k-th class, or None where there is none.
+        Returns the label map, (z, y, x), 0 background and ``k`` the k-th class, or None where there is none. With
+        *instances* its values number the lesions of the one class instead.
     key : str
         A hash of the image's content; the cache is keyed by it.
     weight : float
@@ -39,6 +42,11 @@ class CaseData:
         A hash of the label's content, so that a corrected label does not prepare the image again.
     human : bool
         A person drew or confirmed the label; False for a pseudo-label, which gets its own part of the batches only.
+    instances : bool
+        The label map numbers lesions, and all of them are of the first class.
+    negatives : tuple of Box6
+        Findings that a person rejected. A detector is shown these places as background; where there is no label, it
+        learns from these places alone.
     """
 
     id: str
@@ -49,3 +57,5 @@ class CaseData:
     weight: float = 1.0
     label_key: str = ""
     human: bool = True
+    instances: bool = False
+    negatives: tuple[Box6, ...] = ()

@@ -113,6 +113,20 @@ class TrainingPlan(BaseModel):
         """Channels of the network's output: the background and the classes."""
         return len(self.classes) + 1
 
+    @property
+    def detector(self) -> bool:
+        """Whether the network finds lesions one by one, rather than classes of voxels."""
+        from napari_dasl.networks.families import family
+
+        return family(self.network).detector
+
+    @property
+    def spatial_dims(self) -> int:
+        """2 where the network sees single slices, else 3."""
+        from napari_dasl.networks.families import family
+
+        return int(self.network_options.get("spatial_dims", family(self.network).spatial_dims))
+
     def steps_for(self, cases: int) -> int:
         """Optimiser steps for as many labelled cases: the plan's own number, or one that grows with them.
 
