@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_dasl.metrics import cases, lesions, overlap, surface
+from napari_dasl.metrics import cases, detection, lesions, overlap, surface
 from napari_dasl.metrics.cases import CaseMetrics, ClassMetrics, Status, evaluate_case, summarise
 from napari_dasl.metrics.overlap import dice
 
@@ -11,6 +11,7 @@ __all__ = [
     "ClassMetrics",
     "Status",
     "cases",
+    "detection",
     "dice",
     "evaluate_case",
     "lesions",
