@@ -1,46 +1,66 @@
 """Networks by name: ``build("unet", in_channels=1, out_channels=2, …)``.
 
-Every network takes (N, C, z, y, x) or, with ``spatial_dims=2``, (N, C, y, x), and answers logits of the same size with
-the background first. Sides must be multiples of the network's strides.
+Every network takes (N, C, z, y, x) or, with ``spatial_dims=2``, (N, C, y, x), sides being multiples of its strides. A
+U-Net answers logits of the same size with the background first; a detector answers a
+:class:`~napari_dasl.networks.region.network.RegionOutput`. :mod:`~napari_dasl.networks.families` says which is which.
+torch is imported when a network is built, so that the names can be read without it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from torch import nn
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from napari_dasl.errors import ProjectError
-from napari_dasl.networks.unet import unet
+from napari_dasl.networks.families import FAMILIES, Family, family
 
-Builder = Callable[..., nn.Module]
+if TYPE_CHECKING:
+    from torch import nn
 
-_REGISTRY: dict[str, Builder] = {"unet": unet}
+# Where each family is built: the module below this package, its function, and the options that make the family.
+_BUILDERS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "unet": ("unet", "unet", {}),
+    "nodule-rcnn": ("region.network", "region_network", {"backbone": "dense", "refine": False}),
+    "mask-rcnn": ("region.network", "region_network", {"backbone": "resnet50", "refine": True}),
+}
 
 
 def names() -> tuple[str, ...]:
     """The networks there are."""
-    return tuple(_REGISTRY)
+    return tuple(_BUILDERS)
 
 
-def build(name: str, in_channels: int, out_channels: int, spatial_dims: int = 3, **options: Any) -> nn.Module:
+def build(name: str, in_channels: int, out_channels: int, spatial_dims: int | None = None, **options: Any) -> nn.Module:
     """Build the network *name* with random weights from torch's current random state.
+
+    Parameters
+    ----------
+    name : str
+        One of :func:`names`.
+    in_channels, out_channels : int
+        Series of a case; classes and background.
+    spatial_dims : int, optional
+        2 or 3; the family's own where not given.
+    **options
+        Of the network, before those of the family.
 
     Raises
     ------
     ProjectError
         Where there is no such network, or it does not take an option.
     """
-    if name not in _REGISTRY:
-        raise ProjectError(f"There is no network named {name!r}.", f"Choose one of: {', '.join(names())}.")
+    chosen = family(name)
+    module, function, defaults = _BUILDERS[name]
     try:
-        return _REGISTRY[name](in_channels, out_channels, spatial_dims=spatial_dims, **options)
+        builder = getattr(import_module(f"{__name__}.{module}"), function)
+        dims = chosen.spatial_dims if spatial_dims is None else spatial_dims
+        network: nn.Module = builder(in_channels, out_channels, spatial_dims=dims, **{**defaults, **options})
     except (TypeError, ValueError) as error:
         raise ProjectError(
             f"The network {name} cannot be built with the options {options}: {error}.",
             "Correct network_options in the training plan.",
         ) from error
+    return network
 
 
-__all__ = ["build", "names"]
+__all__ = ["FAMILIES", "Family", "build", "family", "names"]
