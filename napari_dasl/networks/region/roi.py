@@ -1,0 +1,118 @@
+"""Features of regions of interest, each resized to the same small grid: RoI align and RoI pool, in 2D and 3D.
+
+torchvision has both for 2D only. These are plain torch: on a CPU and a GPU, with gradients.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence  # noqa: TC003
+
+import torch
+import torch.nn.functional as F
+
+
+def roi_align(
+    features: torch.Tensor,
+    corners: torch.Tensor,
+    image_index: torch.Tensor,
+    size: int | Sequence[int],
+    sampling: int = 1,
+) -> torch.Tensor:
+    """Interpolate features at the centres of an even grid in each region (He et al. 2017, Mask R-CNN, section 3).
+
+    The place and width of a region may be any numbers: nothing is rounded. A point outside the image counts 0.
+
+    Parameters
+    ----------
+    features : tensor (N, F, …)
+    corners : tensor (R, 2 D)
+        In voxels of *features*: voxel i spans [i, i + 1).
+    image_index : int tensor (R,)
+        Which of the N images each region lies in.
+    size : int or D int
+        Cells of the answer along each axis.
+    sampling : int
+        Points for each cell and axis, averaged. 1 is right for cells of up to about two voxels; 2 costs 2^D times as
+        much.
+
+    Returns
+    -------
+    tensor (R, F, *size)
+        As precise as *features*; interpolated in single precision. On a GPU, the sums of its gradient are in no fixed
+        order (torch's ``grid_sample``).
+    """
+    cells = _cells(size, features)
+    points, inside = _grid(corners.float(), [side * sampling for side in cells], features.shape[2:])
+    sampled = features.new_zeros((len(corners), features.shape[1], *points.shape[1:-1]), dtype=torch.float32)
+    with torch.autocast(features.device.type, enabled=False):
+        for image in range(len(features)):
+            rows = torch.nonzero(image_index == image)[:, 0]
+            if not len(rows):
+                continue
+            # The regions of an image lie behind one another along the first axis, so that its features are not copied.
+            stacked = points[rows].flatten(0, 1)[None]
+            values = F.grid_sample(
+                features[image : image + 1].float(), stacked, padding_mode="border", align_corners=False
+            )
+            values = values[0].unflatten(1, (len(rows), points.shape[1])).transpose(0, 1)
+            sampled = sampled.index_put((rows,), values * inside[rows, None])
+        if sampling > 1:
+            pool = F.avg_pool3d if len(cells) == 3 else F.avg_pool2d
+            sampled = pool(sampled, sampling)
+    return sampled.to(features.dtype)
+
+
+def _cells(size: int | Sequence[int], features: torch.Tensor) -> tuple[int, ...]:
+    """*size* for each axis of *features* (N, F, …)."""
+    return (size,) * (features.ndim - 2) if isinstance(size, int) else tuple(size)
+
+
+def _grid(corners: torch.Tensor, steps: Sequence[int], shape: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Centres of *steps* cells in each box, as ``grid_sample`` wants them: (R, *steps, D), last axis first, in [-1, 1].
+
+    Besides, whether each lies in an image of *shape* voxels: bool (R, *steps).
+    """
+    low, high = corners.chunk(2, dim=1)
+    axes, within = [], []
+    for axis, (count, voxels) in enumerate(zip(steps, shape, strict=True)):
+        fraction = (torch.arange(count, device=corners.device, dtype=corners.dtype) + 0.5) / count
+        position = low[:, axis, None] + fraction * (high - low)[:, axis, None]
+        view = [len(corners), *(count if other == axis else 1 for other in range(len(steps)))]
+        axes.append((2 * position / voxels - 1).reshape(view).expand(-1, *steps))
+        within.append(((position >= 0) & (position <= voxels)).reshape(view))
+    inside = within[0]
+    for other in within[1:]:
+        inside = inside & other
+    return torch.stack(axes[::-1], dim=-1), inside
+
+
+def roi_pool(
+    features: torch.Tensor, corners: torch.Tensor, image_index: torch.Tensor, size: int | Sequence[int]
+) -> torch.Tensor:
+    """Take the maximum over the voxels of each cell of each region (Girshick 2015, Fast R-CNN; the DASL paper's).
+
+    A region is widened to whole voxels first, so that small lesions shift by up to half a voxel; ``roi_align`` does not
+    do that. Voxels outside the image count nothing, and a cell without any voxel is 0.
+
+    Parameters and answer are those of ``roi_align``.
+    """
+    cells = _cells(size, features)
+    dims, shape = len(cells), features.shape[2:]
+    pool = F.adaptive_max_pool3d if dims == 3 else F.adaptive_max_pool2d
+    answers = []
+    for corner, image in zip(corners.tolist(), image_index.tolist(), strict=True):
+        low = [math.floor(value) for value in corner[:dims]]
+        high = [max(math.ceil(top), bottom + 1) for top, bottom in zip(corner[dims:], low, strict=True)]
+        within = [slice(max(a, 0), min(b, side)) for a, b, side in zip(low, high, shape, strict=True)]
+        if any(part.stop <= part.start for part in within):
+            answers.append(features.new_zeros((features.shape[1], *cells)))
+            continue
+        region = features[(image, slice(None), *within)]
+        missing = [(part.start - a, b - part.stop) for part, a, b in zip(within, low, high, strict=True)]
+        outside = any(side for pair in missing for side in pair)
+        if outside:
+            region = F.pad(region, [side for pair in missing[::-1] for side in pair], value=-torch.inf)
+        pooled = pool(region, cells)
+        answers.append(torch.where(pooled.isneginf(), 0, pooled) if outside else pooled)
+    return torch.stack(answers) if answers else features.new_zeros((0, features.shape[1], *cells))
