@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_dasl.errors import GridMismatch, LabelError, ProjectError
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_dasl.project.config import ProjectConfig
+    from napari_dasl.project.instances import Instance
     from napari_dasl.project.predictions import Prediction
     from napari_dasl.project.records import LoggedEvent, Round, RoundState, Score
 
@@ -94,13 +96,16 @@ class Learning:
         probability: NDArray[Any],
         signature: NDArray[Any],
         scores: Mapping[str, Any],
+        instances: Sequence[Instance] | None = None,
+        ids: NDArray[Any] | None = None,
     ) -> None:
         """Store what a model said about a case, in place of what it said before; see `predictions.write`.
 
         Raises
         ------
         GridMismatch, LabelError
-            *probability* is not (1 + classes, z, y, x) on the grid of the scan.
+            *probability* is not (1 + classes, z, y, x) on the grid of the scan, or *ids* and *instances* do not
+            belong to it.
         StorageError
             It could not be stored; an older prediction is untouched.
         """
@@ -117,14 +122,15 @@ class Learning:
                 f"{len(self.config.classes)} classes.",
                 "Train a new model for these classes.",
             )
-        predictions.write(self.folder, case.id, home.name, probability, signature, scores)
+        predictions.write(self.folder, case.id, home.name, probability, signature, scores, instances, ids)
 
     def prediction(self, case_id: str, model_id: str | None = None) -> Prediction | None:
         """What a model (the active one) said about a case; None for nothing, StorageError where it is damaged."""
         if model_id is None:
             active = self.active_model()
             model_id = active.id if active else None
-        return None if model_id is None else predictions.find(self.folder, case_id, model_id)
+        found = None if model_id is None else predictions.find(self.folder, case_id, model_id)
+        return found and replace(found, spacing=cases.one(self._store, self.folder, case_id).spacing)
 
     def predicted(self, model_id: str) -> frozenset[str]:
         """Ids of the cases that a model predicted, by one look into a folder."""

@@ -1,8 +1,10 @@
 """Predictions: what a model said about a case, stored so that one axial slice can be read without the rest.
 
 ``predictions/<model>/<case>/`` holds ``maps.zarr`` (zarr v3: *probability* (K-1, z, y, x) float16 of the foreground
-classes, *label* (z, y, x)), ``signature.npy`` and ``scores.json``. Each class is one sharded file whose inner chunks
-are axial slices. A prediction appears whole, by renaming its folder, or not at all.
+classes, *label* (z, y, x), and *instances* (z, y, x) uint16 where the lesions are told apart), ``signature.npy``,
+``scores.json`` and, with *instances*, ``instances.json``: one entry per lesion, those below the threshold too. Each
+class is one sharded file whose inner chunks are axial slices. A prediction appears whole, by renaming its folder, or
+not at all.
 """
 
 from __future__ import annotations
@@ -19,15 +21,19 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from napari_dasl.errors import LabelError, StorageError
+from napari_dasl.project import instances as lesions
 from napari_dasl.project.store import encode, now
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from napari_dasl.project.instances import Instance
+
 FOLDER = "predictions"
+INSTANCES = "instances.json"
 _TEMPORARY = ".part-"
 _ABANDONED_SECONDS = 24 * 3600
 _STEPS = 2048
@@ -48,6 +54,8 @@ class Prediction:
         What the engine measured on the float32 probabilities, such as ``uncertainty``.
     folder : Path
         ``predictions/<model>/<case>``.
+    spacing : (float, float, float)
+        (sz, sy, sx) of the case in mm; lesions of predictions that were stored without them are measured with it.
     """
 
     case: str
@@ -55,6 +63,7 @@ class Prediction:
     created: datetime
     scores: dict[str, Any]
     folder: Path
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     def probability(self) -> NDArray[np.float32]:
         """Probability of each foreground class, (K-1, z, y, x) float32 in [0, 1]."""
@@ -71,6 +80,34 @@ class Prediction:
         np.maximum(best, 1.0 - foreground.sum(axis=0), out=best)
         return cast("NDArray[np.float32]", np.clip(1.0 - best, 0.0, 1.0, out=best))
 
+    def instances(self) -> tuple[Instance, ...]:
+        """Lesions one by one, by rising id, those below the network's threshold too.
+
+        A prediction that was stored without them has the connected components of its label map, at most the
+        `instances.MOST_FINDINGS` largest, each with the mean probability of its class as its score.
+        """
+        try:
+            text = (self.folder / INSTANCES).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return self._components()
+        except (OSError, UnicodeDecodeError) as error:
+            raise _damaged(self.folder, error) from error
+        try:
+            return tuple(lesions.from_dict(one) for one in json.loads(text)["instances"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _damaged(self.folder, error) from error
+
+    def instance_map(self, *, kept: bool = False) -> NDArray[np.uint16]:
+        """Id of the lesion at each voxel, (z, y, x); 0 is none. With *kept*, only of those in the label map."""
+        if not (self.folder / INSTANCES).exists():
+            return cast("NDArray[np.uint16]", lesions.number_lesions(self.label(), lesions.MOST_FINDINGS)[0])
+        ids = cast("NDArray[np.uint16]", self._whole("instances"))
+        if kept and (dropped := [one.id for one in self.instances() if not one.kept]):
+            table = np.arange(lesions.HIGHEST_ID + 1, dtype=np.uint16)
+            table[dropped] = 0
+            return table[ids]
+        return ids
+
     def signature(self) -> NDArray[np.float32]:
         """Signature vector, (F,) float32."""
         try:
@@ -79,13 +116,17 @@ class Prediction:
             raise _damaged(self.folder, error) from error
 
     def lazy(self, name: str) -> Any:
-        """Open the zarr array of ``probability`` or ``label``, for reading single slices."""
+        """Open the zarr array of ``probability``, ``label`` or ``instances``, for reading single slices."""
         import zarr
 
         try:
             return zarr.open_array(self.folder / "maps.zarr" / name, mode="r")
         except (OSError, ValueError, KeyError) as error:
             raise _damaged(self.folder, error) from error
+
+    def _components(self) -> tuple[Instance, ...]:
+        ids, classes = lesions.number_lesions(self.label(), lesions.MOST_FINDINGS)
+        return lesions.describe(ids, classes, mean_scores(ids, classes, self.probability()), self.spacing)
 
     def _whole(self, name: str) -> Any:
         array = self.lazy(name)
@@ -99,6 +140,29 @@ class Prediction:
             raise _damaged(self.folder, error) from error
 
 
+def mean_scores(ids: NDArray[Any], classes: Mapping[int, int], foreground: NDArray[Any]) -> dict[int, float]:
+    """Mean probability of its own class over each lesion: the score of a network that finds no lesions one by one.
+
+    Parameters
+    ----------
+    ids : array (z, y, x)
+        Id map.
+    classes : mapping of int to int
+        Class of each id, from 1.
+    foreground : array (K-1, z, y, x)
+        Probabilities without background.
+    """
+    scores: dict[int, float] = {}
+    for value in sorted(set(classes.values())):
+        own = [number for number, label in classes.items() if label == value]
+        inside = np.isin(ids, own)
+        numbers = ids[inside].astype(np.intp)
+        weights = foreground[value - 1][inside].astype(np.float64)
+        sums, counts = np.bincount(numbers, weights), np.bincount(numbers)
+        scores.update({number: float(sums[number] / counts[number]) for number in own})
+    return scores
+
+
 def write(
     folder: Path,
     case_id: str,
@@ -106,6 +170,8 @@ def write(
     probability: NDArray[Any],
     signature: NDArray[Any],
     scores: Mapping[str, Any],
+    instances: Sequence[Instance] | None = None,
+    ids: NDArray[Any] | None = None,
 ) -> None:
     """Store a prediction in the project *folder*, in place of an older one of the same model.
 
@@ -121,17 +187,22 @@ def write(
         Stored as float32.
     scores : mapping
         JSON values.
+    instances : sequence of Instance, optional
+        Its lesions one by one; with *ids* or not at all.
+    ids : array (z, y, x), optional
+        Id of the lesion at each voxel; stored as uint16.
 
     Raises
     ------
     LabelError
-        *probability* is not what it should be.
+        *probability* is not what it should be, or *ids* and *instances* do not belong together.
     StorageError
         It could not be stored; an older prediction is untouched.
     """
     from napari_dasl.volumes.atomic import storage_error
 
     _check(probability, case_id)
+    _check_instances(instances, ids, probability.shape, case_id)
     note = encode({"created": now().isoformat(), "scores": dict(scores)})
     vector = np.asarray(signature, dtype=np.float32)
     home = folder / FOLDER / model_id
@@ -141,7 +212,10 @@ def write(
         home.mkdir(parents=True, exist_ok=True)
         _sweep(home)
         temporary.mkdir()
-        _write_maps(temporary / "maps.zarr", probability)
+        _write_maps(temporary / "maps.zarr", probability, ids)
+        if instances is not None:
+            listed = encode({"instances": [one.as_dict() for one in instances]})
+            (temporary / INSTANCES).write_text(listed, encoding="utf-8")
         np.save(temporary / "signature.npy", vector, allow_pickle=False)
         (temporary / "scores.json").write_text(note, encoding="utf-8")
         _publish(temporary, target)
@@ -191,14 +265,39 @@ def _check(probability: NDArray[Any], case_id: str) -> None:
         )
 
 
-def _write_maps(path: Path, probability: NDArray[Any]) -> None:
+def _check_instances(
+    instances: Sequence[Instance] | None, ids: NDArray[Any] | None, shape: tuple[int, ...], case_id: str
+) -> None:
+    if instances is None and ids is None:
+        return
+    if instances is None or ids is None:
+        raise LabelError(f"The findings of {case_id} came without their map, or the map without them.", "Give both.")
+    if ids.shape != shape[1:] or ids.dtype.kind not in "ui":
+        raise LabelError(
+            f"The map of the findings of {case_id} is {ids.dtype} {ids.shape}, not whole numbers {shape[1:]}.",
+            "Give the id of the finding at each voxel of the scan.",
+        )
+    known = [one.id for one in instances]
+    if len(set(known)) < len(known) or not all(1 <= number <= lesions.HIGHEST_ID for number in known):
+        raise LabelError(
+            f"The findings of {case_id} have ids that are twice there or not from 1 to {lesions.HIGHEST_ID}.",
+            "Number them from 1.",
+        )
+    stray = np.setdiff1d(np.unique(ids[ids != 0]), known)
+    if stray.size:
+        raise LabelError(f"The map of the findings of {case_id} holds {stray[0]}, which is none of them.", "Give both.")
+
+
+def _write_maps(path: Path, probability: NDArray[Any], ids: NDArray[Any] | None) -> None:
     """One shard per class, inner chunks of one axial slice: few files, and a slice is one read."""
     import zarr
     from zarr.codecs import BloscCodec
 
     classes = probability.shape[0]
     label = probability.argmax(axis=0).astype(np.uint8 if classes <= 256 else np.uint16)
-    maps = {"label": label, "probability": _rounded(probability[1:])}
+    maps: dict[str, NDArray[Any]] = {"label": label, "probability": _rounded(probability[1:])}
+    if ids is not None:
+        maps["instances"] = ids.astype(np.uint16)
     group = zarr.create_group(path, zarr_format=3)
     for name, values in maps.items():
         lead = (1,) * (values.ndim - 3)
