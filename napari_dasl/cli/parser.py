@@ -17,6 +17,7 @@ from napari_dasl.cli import (
     work_verbs,
 )
 from napari_dasl.errors import InputError
+from napari_dasl.networks.families import FAMILIES
 from napari_dasl.project import presets
 
 if TYPE_CHECKING:
@@ -109,7 +110,10 @@ def _project_verbs(verbs: Any) -> None:
     init.add_argument("--labels", type=Path, metavar="DIR", help="masks with the names of their scans")
     init.add_argument("--modality", choices=("CT", "PET", "MR"), required=True)
     init.add_argument("--classes", type=_names, metavar="NAME,NAME", help="names of the labels 1, 2, …")
-    init.add_argument("--network", choices=("unet",), default="unet", help="the network to train (default: unet)")
+    init.add_argument("--network", choices=tuple(FAMILIES), default="unet", help="the network to train (default: unet)")
+    init.add_argument(
+        "--instances", action="store_true", help="the values of the masks number the lesions of the one class"
+    )
     init.add_argument(
         "--preset", choices=presets.names(), default="default", help="settings to start from (default: default)"
     )
@@ -307,7 +311,8 @@ def _simulate_verb(verbs: Any) -> None:
         action="extend",
         required=True,
         metavar="NAME",
-        help="what to compare, such as dasl, dasl@beta=0 or random@phases=spl-al-spl@control=steps",
+        help="what to compare, such as dasl, dasl@beta=0, default@network=nodule-rcnn or "
+        "random@phases=spl-al-spl@control=steps",
     )
     play.add_argument(
         "--initial", type=_count, required=True, metavar="N", help="cases labelled before the first round"
@@ -316,6 +321,7 @@ def _simulate_verb(verbs: Any) -> None:
     play.add_argument("--rounds", type=_count, required=True, metavar="K", help="how often the annotator is asked")
     play.add_argument("--seeds", default="1", metavar="S", help="how many repetitions, or which, such as 3,7 (1)")
     play.add_argument("--phases", type=_names, metavar="P,P", help="one pass, such as spl,al,spl (default: al alone)")
+    play.add_argument("--network", choices=tuple(FAMILIES), help="the network to train (the project's)")
     play.add_argument("--steps", type=_count, metavar="N", help="optimiser steps of every training (the plan's)")
     play.add_argument("--batch", type=_count, metavar="N", help="patches per step (the plan's)")
     play.add_argument("--beta", type=float, metavar="B", help="exponent of the similarity (the project's)")

@@ -27,6 +27,7 @@ def simulate(args: argparse.Namespace, output: Output) -> None:
         seeds=_seeds(args.seeds),
         truth=args.truth.resolve(),
         phases=args.phases,
+        network=args.network,
         steps=args.steps,
         batch=args.batch,
         beta=args.beta,

@@ -117,7 +117,22 @@ def evaluate(args: argparse.Namespace, output: Output) -> None:
     mean = document["mean"]
     text = f"{document['n']} cases, mean Dice {mean['dice']:.4f}" if mean.get("dice") is not None else "No comparison."
     text += f", {document['misses']} misses."
+    if (detection := document.get("detection")) is not None:
+        text += f" {_detection_words(detection)}"
     output.answer(document, text, rows_table(tuple(rows[0]), rows) if rows else None)
+
+
+def _detection_words(found: dict[str, Any]) -> str:
+    """Say how many lesions there are, and how well they are found at how many false positives."""
+    if found["cpm"] is None:
+        return "There is no lesion to find."
+    rates = {one["false_positives"]: one["value"] for one in found["sensitivity"]}
+    low, high = found["interval"] or (None, None)
+    interval = "" if low is None else f" (95 % interval {low:.3f} to {high:.3f})"
+    return (
+        f"{found['lesions']} lesions: CPM {found['cpm']:.3f}{interval}, {100 * rates[1.0]:.0f} % found at 1 false "
+        f"positive a scan, AP {found['ap']:.3f} at IoU {found['iou']:g}."
+    )
 
 
 def _split(cases: list[str] | None) -> list[str] | None:

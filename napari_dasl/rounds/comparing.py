@@ -11,13 +11,19 @@ from napari_dasl.events import PhaseName, Progress, never, silent
 from napari_dasl.metrics.cases import CaseMetrics, evaluate_case
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from napari_dasl.events import CancelCheck, Report
     from napari_dasl.inference import Predictor
+    from napari_dasl.inference.predictor import Predicted
     from napari_dasl.training.cases import CaseData
+
+
+def class_map(case: CaseData, label: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Return *label*, which may number the lesions of *case*, with the number of its class in every voxel (z, y, x)."""
+    return (label > 0).astype(np.uint8) if case.instances else label
 
 
 def label_map(probability: NDArray[np.floating]) -> NDArray[np.uint8]:
@@ -34,8 +40,9 @@ def compare(
     phase: PhaseName = "guard",
     report: Report = silent,
     cancelled: CancelCheck = never,
+    seen: Callable[[CaseData, Predicted], None] | None = None,
 ) -> list[CaseMetrics]:
-    """Predict every case and compare it with its label.
+    """Predict every case and compare it with its label, class by class.
 
     Parameters
     ----------
@@ -43,6 +50,8 @@ def compare(
     cases : sequence of CaseData
         Each with a label.
     classes : sequence of str
+    seen : callable, optional
+        Told every prediction, with its findings.
 
     Returns
     -------
@@ -58,10 +67,16 @@ def compare(
     for done, case in enumerate(cases):
         if cancelled():
             raise Cancelled("Stopped between two comparisons.", "What was saved before is kept.")
-        probability = predictor.case(case.image(), case.spacing, cancelled=cancelled)
         truth = case.label()
         if truth is None:
             continue
-        rows.append(evaluate_case(truth, label_map(probability), classes, case.spacing, case=case.id))
+        if seen is None:
+            probability = predictor.case(case.image(), case.spacing, cancelled=cancelled)
+        else:
+            predicted = predictor.predict(case.image(), case.spacing, cancelled=cancelled)
+            seen(case, predicted)
+            probability = predicted.probability
+        found = label_map(probability)
+        rows.append(evaluate_case(class_map(case, truth), found, classes, case.spacing, case=case.id))
         report(Progress(name=phase, done=done + 1, total=len(cases), text=case.id))
     return rows

@@ -15,6 +15,7 @@ from napari_dasl.metrics.cases import summarise
 from napari_dasl.project import Project
 from napari_dasl.project import truth as truths
 from napari_dasl.rounds.comparing import compare
+from napari_dasl.rounds.detecting import Findings
 from napari_dasl.rounds.gather import case_data, current_revisions, labelled_data
 from napari_dasl.rounds.models import find_model, predictor
 
@@ -91,7 +92,8 @@ def evaluate_folder(
     -------
     dict
         ``cases`` with every figure per class, ``mean``, ``misses``, ``n``, ``per_class``, and in ``skipped`` what had
-        no truth or could not be read. A case whose scan the model was trained on says so in ``trained_on``.
+        no truth or could not be read. A case whose scan the model was trained on says so in ``trained_on``. A network
+        that detects adds ``detection``, as :meth:`napari_dasl.rounds.detecting.Findings.document`.
     """
     for folder in (images, truth):
         if not folder.is_dir():
@@ -135,8 +137,13 @@ def _evaluate(
 ) -> dict[str, Any]:
     chosen = find_model(project, model)
     report(Phase(name="guard", text=f"Comparing model {chosen.id} with the truth of {len(cases)} scans."))
-    rows = compare(predictor(chosen.folder, device), cases, project.config.classes, report=report)
-    return {"model": chosen.id, **as_document(rows, set(chosen.config.get("trained_on", ())))}
+    network, classes = predictor(chosen.folder, device), project.config.classes
+    findings = Findings() if network.plan.detector else None
+    rows = compare(network, cases, classes, report=report, seen=findings)
+    document = {"model": chosen.id, **as_document(rows, set(chosen.config.get("trained_on", ())))}
+    if findings is not None:
+        document["detection"] = findings.document(classes, project.config.seed)
+    return document
 
 
 def as_document(rows: Sequence[CaseMetrics], trained_on: set[str] = frozenset()) -> dict[str, Any]:  # type: ignore[assignment]

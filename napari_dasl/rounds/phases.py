@@ -185,44 +185,49 @@ def asks_next(config: SelfpacedConfig, now: Standing) -> bool:
 
 def decide(project: Project, request: PhaseRequest = "auto") -> Decision:
     """Return the phase of the next round from what is known before it starts."""
+    return _decided(project, request)[0]
+
+
+def _decided(project: Project, request: PhaseRequest) -> tuple[Decision, pseudo.Candidates | None]:
+    """The phase of the next round, and the candidates where it was necessary to look for them."""
     config = project.config.selfpaced
     done = [item for item in project.rounds() if item.state == "done"]
     active = project.active_model()
     if active is None:
-        return Decision("al", None)
+        return Decision("al", None), None
     now = fold(done, project.events(EVENT))
     turn = scheduled(config, now.slot)
     phase = turn if request == "auto" else request
     slot = now.slot if phase == turn else None
-    reason = "" if phase == "al" else _why_not(project, active, now)
+    reason, found = ("", None) if phase == "al" else _why_not(project, active, now)
     if phase == "spl" and not reason:
-        return Decision("spl", slot)
+        return Decision("spl", slot), found
     asked = _asked(done)
     pool = {case.id for case in project.pool()} if asked else set()
-    return Decision("al", slot, reason, asked, tuple(case for case in asked if case in pool))
+    return Decision("al", slot, reason, asked, tuple(case for case in asked if case in pool)), found
 
 
 def _asked(done: Sequence[Round]) -> tuple[str, ...]:
     return tuple(done[-1].result.get("asked") or ()) if done else ()
 
 
-def _why_not(project: Project, active: Model, now: Standing) -> str:
-    """Why an SPL phase cannot run, as far as that is known before it starts; "" where it can."""
+def _why_not(project: Project, active: Model, now: Standing) -> tuple[str, pseudo.Candidates | None]:
+    """Why an SPL phase cannot run, as far as that is known before it starts ("" where it can), and the candidates."""
     config = project.config.selfpaced
     if not config.enabled:
-        return "Pseudo-labels are off in the settings of the project."
+        return "Pseudo-labels are off in the settings of the project.", None
     if now.off:
-        return f"Pseudo-labels are off: {now.off}."
+        return f"Pseudo-labels are off: {now.off}.", None
     if judged(project):
         reached = active.guard.get("dice")
         if reached is not None and reached < config.least_dice:
-            return too_low(reached, config.least_dice, "on the guard set")
+            return too_low(reached, config.least_dice, "on the guard set"), None
     elif len(project.training_cases()) + len(project.guard_cases()) < 2:
-        return "Pseudo-labels need at least two labelled cases, to measure how good the model is."
+        return "Pseudo-labels need at least two labelled cases, to measure how good the model is.", None
     found = pseudo.find(project, active, config.view, empty_labels=empty_labels_known(project))
     if not found.losses and not found.unpredicted:
-        return "There is no prediction that could be taken as a pseudo-label."
-    return ""
+        return "There is no prediction that could be taken as a pseudo-label.", found
+    return "", found
 
 
 def too_low(reached: float, least: float, where: str) -> str:
@@ -277,7 +282,7 @@ def preview(project: Project, phase: PhaseRequest = "auto") -> PhasePreview:
     phase : {"auto", "spl", "al"}
         As in a round's plan.
     """
-    decision = decide(project, phase)
+    decision, found = _decided(project, phase)
     human = _labels_to_learn_from(project)
     if decision.phase == "al":
         return _with_sentence(
@@ -285,9 +290,9 @@ def preview(project: Project, phase: PhaseRequest = "auto") -> PhasePreview:
         )
     active = project.active_model()
     assert active is not None
+    assert found is not None
     config, now = project.config.selfpaced, standing(project)
     accuracy = active.guard.get("dice") if judged(project) else None
-    found = pseudo.find(project, active, config.view, empty_labels=empty_labels_known(project))
     pace = pseudo.pace_of(
         found.losses,
         config,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from napari_dasl.errors import ProjectError
 from napari_dasl.events import Log, silent
+from napari_dasl.networks.families import family
 from napari_dasl.rounds.gather import current_revisions, labelled_data
 from napari_dasl.rounds.phases import FEWEST_FOR_GUARD
 from napari_dasl.training import device as devices
@@ -44,8 +46,10 @@ def training_plan(project: Project, request: RoundPlan | None = None, *, report:
     Raises
     ------
     ProjectError
-        The file is wrong or was made for other classes or channels, or no scan is labelled.
+        ``project.toml`` names no network there is, the file is wrong or was made for other classes or channels, or no
+        scan is labelled.
     """
+    family(project.config.network)
     path = project.folder / PLAN_FILE
     if path.exists():
         plan = TrainingPlan.from_file(path)
@@ -67,15 +71,27 @@ def training_plan(project: Project, request: RoundPlan | None = None, *, report:
 
 
 def same_network(plan: TrainingPlan, model_folder: Path) -> bool:
-    """Whether *model_folder* holds weights that fit the network of *plan*; dropout has no weights."""
+    """Whether *model_folder* holds weights that fit the network of *plan*.
+
+    Dropout has no weights. The anchors of a detector count: their sizes are what its weights answer about.
+    """
     if not (model_folder / PLAN_FILE).exists():
         return False
     other = TrainingPlan.from_file(model_folder / PLAN_FILE)
-    mine, theirs = (
-        {**one.network_options, "network": one.network, "in": one.in_channels, "out": one.out_channels, "dropout": 0}
-        for one in (plan, other)
-    )
-    return mine == theirs
+    return _architecture(plan) == _architecture(other)
+
+
+def _architecture(plan: TrainingPlan) -> str:
+    told = {
+        **plan.network_options,
+        "spatial_dims": plan.spatial_dims,
+        "network": plan.network,
+        "in": plan.in_channels,
+        "out": plan.out_channels,
+        "dropout": 0,
+    }
+    # As text, because a plan from a file has lists where a derived one may have tuples.
+    return json.dumps(told, sort_keys=True)
 
 
 def _derived(project: Project, report: Report) -> TrainingPlan:

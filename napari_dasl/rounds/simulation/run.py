@@ -144,7 +144,10 @@ def initial_cases(cases: Iterable[str], count: int, seed: int) -> tuple[str, ...
 
 
 def _project(run: Run) -> Project:
-    project = material.open_or_make(run.folder, _config(run), run.material.sources, run.material.plan)
+    # The parent's plan is made for its own network; another one derives its own.
+    network = run.arm.settings.get("network", run.material.config.network)
+    plan = run.material.plan if network == run.material.config.network else None
+    project = material.open_or_make(run.folder, _config(run), run.material.sources, plan)
     changes = {key.replace(".", "__"): value for key, value in _settings(run).items()}
     try:
         project.update_config(**changes)

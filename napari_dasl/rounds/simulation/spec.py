@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from napari_dasl.active import find_strategy
 from napari_dasl.errors import InputError
+from napari_dasl.networks.families import family
 
 PhaseWord = Literal["spl", "al"]
 Control = Literal["", "steps"]
@@ -48,8 +49,8 @@ class Arm(_Part):
     """One line of the comparison: a strategy, and what is different from the project's settings.
 
     Written ``dasl``, ``dasl@beta=0``, ``random@phases=spl-al-spl`` or ``random@phases=spl-al-spl@control=steps``. The
-    keys are *phases* (``al`` for none), *control*, *beta*, and any key of ``project.toml`` with its table, such as
-    ``ranking.region``.
+    keys are *phases* (``al`` for none), *control*, *beta*, *network*, and any key of ``project.toml`` with its table,
+    such as ``ranking.region``.
 
     Attributes
     ----------
@@ -91,6 +92,7 @@ class Simulation(_Part):
     steps: int | None = Field(default=None, ge=1, description="Optimiser steps of every training.")
     batch: int | None = Field(default=None, ge=1, description="Patches per step; the plan's own when empty.")
     beta: float | None = Field(default=None, ge=0, description="Exponent of the similarity; the project's when empty.")
+    network: str | None = Field(default=None, description="The network to train; the project's when empty.")
     guard: int | None = Field(
         default=None,
         ge=0,
@@ -135,7 +137,7 @@ class Simulation(_Part):
     @property
     def arms(self) -> tuple[Arm, ...]:
         """The strategies, read."""
-        return tuple(parse_arm(name, self.phases, self.beta) for name in self.strategies)
+        return tuple(parse_arm(name, self.phases, self.beta, self.network) for name in self.strategies)
 
     @property
     def held(self) -> int:
@@ -153,6 +155,8 @@ class Simulation(_Part):
             Hash of the cases, their truth, the test and the project's own settings.
         """
         free = {"strategies", "seeds", "rounds", "jobs", "keep", "guard", "device"}
+        if self.network is None:
+            free.add("network")  # so that simulations from before there was a choice go on where they are
         told = self.model_dump(mode="json", exclude=free) | {"held": self.held, "material": material}
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -173,18 +177,27 @@ def make(**values: Any) -> Simulation:
         raise InputError(f"The simulation is wrong{f' at {key}' if key else ''}: {text}.", "Change it.") from error
 
 
-def parse_arm(name: str, phases: tuple[PhaseWord, ...] | None = None, beta: float | None = None) -> Arm:
-    """Read an arm as :class:`Arm` spells it; *phases* and *beta* hold where it says nothing.
+def parse_arm(
+    name: str,
+    phases: tuple[PhaseWord, ...] | None = None,
+    beta: float | None = None,
+    network: str | None = None,
+) -> Arm:
+    """Read an arm as :class:`Arm` spells it; *phases*, *beta* and *network* hold where it says nothing.
 
     Raises
     ------
     ValueError
         It is spelled wrongly.
+    ProjectError
+        There is no such network.
     """
     strategy, *changes = name.split("@")
     values: dict[str, Any] = {"name": name, "strategy": strategy, "phases": phases or ("al",), "settings": {}}
     if beta is not None:
         values["settings"]["ranking.beta"] = beta
+    if network is not None:
+        values["settings"]["network"] = family(network).name
     for change in changes:
         key, sign, text = change.partition("=")
         if not sign:
@@ -195,11 +208,13 @@ def parse_arm(name: str, phases: tuple[PhaseWord, ...] | None = None, beta: floa
             values["control"] = text
         elif key == "beta":
             values["settings"]["ranking.beta"] = float(text)
+        elif key == "network":
+            values["settings"]["network"] = family(text).name
         elif "." in key:
             values["settings"][key] = _value(text)
         else:
             raise ValueError(
-                f"{key!r} of {name!r} is unknown; it is phases, control, beta or a key such as ranking.query"
+                f"{key!r} of {name!r} is unknown; it is phases, control, beta, network or a key such as ranking.query"
             )
     arm = Arm.model_validate(values)
     if arm.phases.count("al") != 1:
