@@ -1,7 +1,8 @@
 """Lesion by lesion: which ones were detected, how well those were drawn, what was missed, what was invented.
 
 A *lesion* is a connected component of the mask; voxels that touch by a face, an edge or a corner are connected
-(26-connectivity).
+(26-connectivity). Where the truth numbers its lesions (`ids`), each number is one lesion, whether it touches another
+one or falls into pieces.
 
 **Detected.** A true lesion is detected if the prediction covers at least one of its voxels and at least the share
 `coverage` of them. The default, 0, asks for one voxel. *Detection rate* = detected / true lesions.
@@ -109,6 +110,7 @@ def match(
     *,
     label: int | None = None,
     coverage: float = 0.0,
+    ids: bool = False,
 ) -> LesionMatch:
     """Match the lesions of a prediction with those of the truth, as the module's page defines it.
 
@@ -122,6 +124,8 @@ def match(
         The class to look at.
     coverage : float
         Share of a lesion's voxels in [0, 1] that the prediction must cover for it to be detected.
+    ids : bool
+        The truth numbers its lesions instead of showing a mask. The order is then that of the numbers.
 
     Returns
     -------
@@ -132,12 +136,14 @@ def match(
     GridMismatch
         The shapes differ.
     InputError
-        `coverage` is not in [0, 1].
+        `coverage` is not in [0, 1], or numbers and a class are asked for at once.
     """
     if not 0.0 <= coverage <= 1.0:
         raise InputError(f"The coverage {coverage} is not a share.", "Give a number from 0 to 1.")
+    if ids and label is not None:
+        raise InputError("A map of numbered lesions has no classes.", "Leave the class out, or the numbers.")
     true_mask, predicted_mask = as_masks(truth, prediction, label)
-    true, n_true = components(true_mask)
+    true, n_true = _numbered(truth) if ids else components(true_mask)
     predicted, n_predicted = components(predicted_mask)
     sizes = np.bincount(true.ravel(), minlength=n_true + 1)
     covered = np.bincount(true[predicted_mask], minlength=n_true + 1)
@@ -197,6 +203,13 @@ def slice_detection_rate(truth: NDArray[Any], prediction: NDArray[Any], label: i
     ill = np.asarray(true.any(axis=flat))
     found = np.asarray(predicted.any(axis=flat))
     return float(found[ill].mean()) if ill.any() else math.nan
+
+
+def _numbered(ids: NDArray[Any]) -> tuple[NDArray[np.int32], int]:
+    """The lesions of an id map, renumbered 1 … n without gaps."""
+    present, places = np.unique(ids, return_inverse=True)
+    first = int(present.size > 0 and present[0] == 0)
+    return (places.reshape(ids.shape) + (1 - first)).astype(np.int32), int(present.size) - first
 
 
 def _own_voxels(

@@ -148,6 +148,21 @@ def test_nothing_true_and_nothing_found():
     assert lesions.detection_rate(full, empty) == 0
 
 
+def test_numbered_lesions_may_touch_and_fall_into_pieces():
+    truth, prediction = np.zeros((8, 12, 30), np.uint16), canvas()
+    truth[2, 2, 2:6], truth[2, 2, 6:10] = 7, 300  # touching
+    truth[5, 5, 2:4], truth[5, 5, 8:10] = 9, 9  # in two pieces
+    prediction[2, 2, 2:6] = True
+    prediction[5, 5, 2:4] = True
+    found = lesions.match(truth, prediction, ISO, ids=True)
+    assert found.dice == (1.0, 2 * 2 / (4 + 2), None)
+    assert found.volumes_ml == pytest.approx((0.004, 0.004, 0.004))
+    assert lesions.match(truth, prediction, ISO).lesions == 3
+    assert lesions.match(np.zeros_like(truth), prediction, ISO, ids=True).false_positives == 2
+    with pytest.raises(InputError, match="no classes"):
+        lesions.match(truth, prediction, ISO, ids=True, label=1)
+
+
 def test_slice_detection_counts_ill_slices_with_any_prediction():
     truth, prediction = canvas(), canvas()
     truth[1:5, 4, 4] = True
