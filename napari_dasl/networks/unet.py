@@ -107,7 +107,7 @@ def unet(
         nn.LeakyReLU(0.01, inplace=True),
         transposed(first, out_channels, steps[0], stride=steps[0]),
     )
-    _start_even(head[-1])
+    start_even(head[-1])
     return ResidualUNet(stem, body, head)
 
 
@@ -126,7 +126,7 @@ def _drop_deepest(body: UNet, dropout: float) -> None:
                 module.p = dropout
 
 
-def _start_even(upsampling: nn.Module) -> None:
+def start_even(upsampling: nn.Module) -> None:
     """Give the voxels of one stride the same first filter, so that a network that has learnt little draws no chequers.
 
     Aitken et al. 2017, "Checkerboard artifact free sub-pixel convolution" (ICNR), for a transposed convolution whose
