@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, cast
 
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
@@ -39,6 +39,7 @@ from napari_dasl.widgets.round_runner import memory_words, runner_for
 from napari_dasl.widgets.session import session_for
 from napari_dasl.widgets.settings_form import SettingsForm
 from napari_dasl.widgets.snapshot import Snapshot, duration, snapshots_for
+from napari_dasl.widgets.wrapped_label import wrapped_label
 
 if TYPE_CHECKING:
     import napari.viewer  # napari passes the viewer to a widget whose annotation reads exactly like this
@@ -84,10 +85,10 @@ class LearningWidget(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(6, 0, 6, 4)
         layout.setSpacing(4)
-        self.words = _sentence(self)
-        self.details = _sentence(self)
+        self.words = wrapped_label(self)
+        self.details = wrapped_label(self)
         self.details.setStyleSheet("color: #a0a0a0;")
-        self.warning = _sentence(self)
+        self.warning = wrapped_label(self)
         self.warning.setStyleSheet(f"color: {_TROUBLE};")
         self.bar = QProgressBar(self)
         self.bar.setTextVisible(False)
@@ -95,9 +96,9 @@ class LearningWidget(QWidget):
         self.left = QLabel(self)
         self.left.setStyleSheet("color: #a0a0a0;")
         self.curve = LearningCurve(self)
-        self.off = _sentence(self)
+        self.off = wrapped_label(self)
         self.off.setStyleSheet(f"color: {_NOTICE};")
-        self.advice = _sentence(self)
+        self.advice = wrapped_label(self)
         self.advice.setToolTip("Advice from the last rounds, never an order: you decide.")
         for widget in (self.words, self.bar, self.left, self.warning, self.off):
             layout.addWidget(widget)
@@ -331,14 +332,6 @@ class LearningWidget(QWidget):
             self.session.message.emit(str(error), "error")
 
         run_in_background(self, lambda: project.use(model), done, failed)
-
-
-def _sentence(parent: QWidget) -> QLabel:
-    label = QLabel(parent)
-    label.setWordWrap(True)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-    return label
 
 
 def _button(parent: QWidget, text: str, tooltip: str) -> QPushButton:

@@ -11,7 +11,6 @@ from qtpy.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QHeaderView,
-    QLabel,
     QPushButton,
     QSizePolicy,
     QTableView,
@@ -25,6 +24,7 @@ from napari_dasl.widgets.pseudo_model import PseudoColumn, PseudoDelegate, Pseud
 from napari_dasl.widgets.pseudo_rows import PseudoRow, PseudoSnapshot, PseudoState, quality_words, summary_words
 from napari_dasl.widgets.pseudo_verbs import DECIDABLE, PseudoVerbs
 from napari_dasl.widgets.session import session_for
+from napari_dasl.widgets.wrapped_label import wrapped_label
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,7 +101,7 @@ class PseudoReviewWidget(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 0, 4, 4)
         layout.setSpacing(4)
-        self.words, self.quality = _text(self), _text(self)
+        self.words, self.quality = wrapped_label(self), wrapped_label(self)
         self.quality.setToolTip(
             "<qt>Mean overlap (Dice) of pseudo-labels with labels that people drew without seeing them, of cases drawn "
             "by lot. 1 is the same outline; below 0.7 the network should not learn from them.</qt>"
@@ -313,15 +313,6 @@ class PseudoReviewWidget(QWidget):
         ]
         at = next(number for number, one in enumerate(shown) if one.case == row.case)
         return next((one for one in shown[at + 1 :] + shown[:at] if one.state in DECIDABLE), None)
-
-
-def _text(parent: QWidget) -> QLabel:
-    label = QLabel(parent)
-    label.setWordWrap(True)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    label.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-    return label
 
 
 def _button(text: str, tip: str, action: Callable[[], object]) -> QPushButton:

@@ -11,23 +11,20 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, QTimer, Signal
-
 from napari_dasl.project.config import SelfpacedConfig
 from napari_dasl.project.records import CaseState, Model, Round
 from napari_dasl.rounds import phases
-from napari_dasl.widgets.jobs import run_in_background
+from napari_dasl.widgets.project_reader import ProjectReader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from napari_dasl.errors import DaslError
+    from napari_dasl.project import Project
     from napari_dasl.project.records import Effort
     from napari_dasl.widgets.session import Session
 
 _TO_DO = (CaseState.UNLABELLED, CaseState.DRAFT, CaseState.PSEUDO)
 _REVISIONS_READ = 40  # enough for a steady median; more would only make opening a large project slower
-_DEBOUNCE_MS = 60
 _COMMAND = re.compile(r"Run `[^`]*`\.\s*")
 COLD_START = "cold start"
 """Named as the strategy while no scan is predicted."""
@@ -284,78 +281,16 @@ def _seconds_per_case(project: Any, labelled: Sequence[str]) -> float | None:
     return median(spent) if spent else None
 
 
-class SnapshotKeeper(QObject):
-    """Keeps the newest :class:`Snapshot` of the session's project, read again when the session says it changed.
-
-    Attributes
-    ----------
-    snapshot : Snapshot or None
-        None while no project is open.
-    """
-
-    updated = Signal(object)
+class SnapshotKeeper(ProjectReader):
+    """Keeps the newest :class:`Snapshot` of the session's project; None while no project is open."""
 
     def __init__(self, session: Session) -> None:
-        super().__init__(session)
-        self.session = session
-        self.snapshot: Snapshot | None = None
-        self._reading = False
-        self._again = False
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_DEBOUNCE_MS)
-        self._timer.timeout.connect(self._read)
-        session.project_changed.connect(self._project_changed)
-        session.cases_changed.connect(self.refresh)
-        session.saved.connect(self.refresh)
+        super().__init__(session, self._reading_of)
         session.draft_changed.connect(self.refresh)
-        if session.project is not None:
-            self.refresh()
 
-    def refresh(self, *_: object) -> None:
-        """Read the project again soon; many calls become one."""
-        self._timer.start()
-
-    def _project_changed(self, project: object) -> None:
-        if project is None:
-            self._timer.stop()
-            self._set(None)
-        else:
-            self.refresh()
-
-    def _read(self) -> None:
-        project = self.session.project
-        if project is None:
-            return
-        if self._reading:
-            self._again = True
-            return
-        self._reading = True
-
-        def arrived(snapshot: Snapshot) -> None:
-            self._reading = False
-            if self.session.project is project:
-                self._set(snapshot)
-            self._read_again()
-
-        def failed(error: DaslError) -> None:
-            self._reading = False
-            if self.session.project is project:
-                self.session.message.emit(str(error), "error")
-            self._read_again()
-
+    def _reading_of(self, project: Project) -> Callable[[], Snapshot]:
         earlier = self.snapshot
-        run_in_background(self, lambda: read_snapshot(project, earlier), arrived, failed)
-
-    def _read_again(self) -> None:
-        if self._again:
-            self._again = False
-            self._timer.start()
-
-    def _set(self, snapshot: Snapshot | None) -> None:
-        if snapshot != self.snapshot:
-            self.snapshot = snapshot
-            self.updated.emit(snapshot)
+        return lambda: read_snapshot(project, earlier)
 
 
 def snapshots_for(session: Session) -> SnapshotKeeper:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_dasl.widgets.case_facts import numbers, particulars
 from napari_dasl.widgets.disclosure import Disclosure
 from napari_dasl.widgets.similar_cases import SimilarCases
+from napari_dasl.widgets.wrapped_label import wrapped_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +45,7 @@ class PartList(QWidget):
                 label.deleteLater()
         self.rows = []
         for line, one in enumerate(found):
-            title, text = QLabel(one.name, self), _wrapped(self)
+            title, text = QLabel(one.name, self), wrapped_label(self)
             text.setText(one.value)
             text.setStyleSheet(_FAINT)
             for label in (title, text):
@@ -71,7 +72,7 @@ class WhyNumbers(QWidget):
         layout.setSpacing(3)
         self.similar = SimilarCases(self)
         self.similar.chosen.connect(self.chosen)
-        self.diagnosis = _wrapped(self)
+        self.diagnosis = wrapped_label(self)
         self.diagnosis.setToolTip("Said by the ranking of all unlabelled scans, not of this one alone.")
         self.main, self.details = PartList(self), PartList(self)
         self.every = Disclosure("Every number, and the files", self.details, parent=self)
@@ -88,12 +89,3 @@ class WhyNumbers(QWidget):
         self.similar.show_cases(() if hidden else facts.neighbours)
         self.diagnosis.setText(facts.diagnosis)
         self.diagnosis.setVisible(bool(facts.diagnosis) and facts.score is not None and not hidden)
-
-
-def _wrapped(parent: QWidget) -> QLabel:
-    label = QLabel(parent)
-    label.setWordWrap(True)
-    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    label.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-    return label
