@@ -135,6 +135,9 @@ class ProjectConfig(_Part):
     classes: tuple[str, ...] = Field(
         default=("lesion",), min_length=1, description="Label k is the k-th name; 0 is background."
     )
+    instances: bool = Field(
+        default=False, description="The values of a label number the lesions of the one class, instead of naming it."
+    )
     channels: tuple[str, ...] = Field(
         default=CHANNEL_DEFAULT, min_length=1, description="Series that every case has; labels are drawn on the first."
     )
@@ -190,6 +193,13 @@ class ProjectConfig(_Part):
         if len(names) > 65535:
             raise ValueError("at most 65535 names")
         return names
+
+    @field_validator("instances")
+    @classmethod
+    def _one_class(cls, instances: bool, info: ValidationInfo) -> bool:
+        if instances and len(info.data.get("classes", ("",))) != 1:
+            raise ValueError("false, or classes a list of one name: a number cannot name the class and the lesion")
+        return instances
 
     @field_validator("classes")
     @classmethod

@@ -51,7 +51,8 @@ def export_project(project: Project, out: Path, *, what: What = "labels", form: 
     what : {"labels", "predictions"}
     form : {"nifti", "nnunet", "dicom-seg"}
         ``nifti``: ``out/<case>.nii.gz``. ``nnunet``: ``imagesTr``, ``labelsTr`` and ``dataset.json``. ``dicom-seg``:
-        ``out/<case>.dcm``, for cases whose reference is a DICOM series.
+        ``out/<case>.dcm``, for cases whose reference is a DICOM series. Numbers of lesions stay in ``nifti``, are the
+        segments of ``dicom-seg``, and become the class in ``nnunet``, which knows nothing else.
 
     Raises
     ------
@@ -88,7 +89,7 @@ def _mask(project: Project, case: Case, what: What) -> NDArray[Any] | None:
     if what == "labels":
         return project.read_label(case.id)
     prediction = project.prediction(case.id)
-    return None if prediction is None else prediction.label()
+    return None if prediction is None else project.label_from(prediction)
 
 
 def _write(project: Project, case: Case, mask: NDArray[Any], out: Path, form: Form) -> list[Path]:
@@ -117,7 +118,7 @@ def _write_nnunet(project: Project, case: Case, mask: NDArray[Any], out: Path) -
             volumes.write_image(path, channel, case.geometry)
         paths.append(path)
     label = labels / f"{case.id}.nii.gz"
-    volumes.write_mask(label, mask, case.geometry)
+    volumes.write_mask(label, project.class_map(mask), case.geometry)
     return [*paths, label]
 
 
@@ -138,7 +139,7 @@ def _dataset_json(project: Project, out: Path, count: int) -> Path:
 
 
 def _write_dicom_seg(project: Project, case: Case, mask: NDArray[Any], path: Path) -> Path:
-    """Write a binary segmentation with one segment per class, referring to the slices of the series."""
+    """Write a binary segmentation with a segment per class or numbered lesion, referring to the slices."""
     try:
         import highdicom
         import pydicom
@@ -153,6 +154,7 @@ def _write_dicom_seg(project: Project, case: Case, mask: NDArray[Any], path: Pat
         for keyword in _MAY_BE_EMPTY:
             if keyword not in source:  # anonymised series often lack what the standard wants at least empty
                 setattr(source, keyword, None)
+    names, mask = _segments(project, mask)
     # highdicom takes frames in the order of the source slices, each in its stored row and column order.
     frames = np.ascontiguousarray(np.moveaxis(case.geometry.to_native(mask), (0, 1, 2), (2, 1, 0)))
     segments = [
@@ -166,7 +168,7 @@ def _write_dicom_seg(project: Project, case: Case, mask: NDArray[Any], path: Pat
                 name="napari-dasl", version="1", family=codes.DCM.ArtificialIntelligence
             ),
         )
-        for k, name in enumerate(project.config.classes, start=1)
+        for k, name in enumerate(names, start=1)
     ]
     try:
         document = _segmentation(highdicom, sources, frames, segments)
@@ -178,10 +180,19 @@ def _write_dicom_seg(project: Project, case: Case, mask: NDArray[Any], path: Pat
     return path
 
 
+def _segments(project: Project, mask: NDArray[Any]) -> tuple[list[str], NDArray[Any]]:
+    """Names of the segments 1, 2, …, and the map of them: classes as they are, numbered lesions without gaps."""
+    numbers = np.unique(mask[mask > 0])
+    if not project.config.instances or not numbers.size:
+        return list(project.config.classes), mask
+    new = np.where(mask > 0, np.searchsorted(numbers, mask) + 1, 0)
+    return [f"{project.config.classes[0]} {number}" for number in numbers.tolist()], new
+
+
 def _segmentation(highdicom: Any, sources: list[Any], frames: NDArray[Any], segments: list[Any]) -> Any:
     return highdicom.seg.Segmentation(
         source_images=sources,
-        pixel_array=frames.astype(np.uint8),
+        pixel_array=frames.astype(np.uint8 if len(segments) <= 255 else np.uint16),
         segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=segments,
         series_instance_uid=highdicom.UID(),

@@ -17,6 +17,7 @@ from napari_dasl.errors import DaslError, GridMismatch, ProjectError, VolumeErro
 from napari_dasl.events import never, silent
 from napari_dasl.project import adding, cases, drafts, importing, labels, scans, store
 from napari_dasl.project import config as configuration
+from napari_dasl.project.instances import ids_of
 from napari_dasl.project.records import CaseState
 from napari_dasl.project.reviewing import Reviewing
 
@@ -279,7 +280,8 @@ class Project(Reviewing):
         case_id : str
             The case.
         mask : array (z, y, x) or Path
-            Whole numbers on the grid of the case's reference, or a mask file on that grid.
+            Whole numbers on the grid of the case's reference, or a mask file on that grid. In a project whose labels
+            number the lesions, what is imported goes through `instances.ids_of`; everything else is kept as given.
         author, source, seconds, model, round
             As in `Revision`.
 
@@ -288,7 +290,7 @@ class Project(Reviewing):
         GridMismatch
             It does not lie on the grid of the scan.
         LabelError
-            It holds a value that is no class.
+            It holds a value that is no class, or no number of a lesion.
         StorageError
             It could not be stored. Nothing has changed.
         """
@@ -296,7 +298,9 @@ class Project(Reviewing):
 
         case = self.case(case_id)
         array = read_mask(Path(mask), case.geometry) if isinstance(mask, str | Path) else np.asarray(mask)
-        label = labels.checked(array, case, self.config.classes)
+        if self.config.instances and source == "imported":
+            array = ids_of(array)
+        label = labels.checked(array, case, self.config.classes, instances=self.config.instances)
         origin = labels.Origin(author, source, seconds, model, round, scans.current_sha256(case.series[0]))
         return labels.record(self._store, self.folder, case, label, origin)
 
@@ -324,14 +328,15 @@ class Project(Reviewing):
     def save_draft(self, case_id: str, mask: NDArray[Any], *, meta: Mapping[str, Any]) -> None:
         """Keep an unfinished edit (z, y, x) with JSON *meta*, in place of the one before; errors as `record_label`."""
         case = self.case(case_id)
-        drafts.write(self.folder, case.id, labels.checked(np.asarray(mask), case, self.config.classes), meta)
+        label = labels.checked(np.asarray(mask), case, self.config.classes, instances=self.config.instances)
+        drafts.write(self.folder, case.id, label, meta)
 
     def read_draft(self, case_id: str) -> Draft | None:
         """Read the unfinished edit of a case, or None; LabelError where it is damaged or on another grid."""
         case = self.case(case_id)
         draft = drafts.read(self.folder, case.id)
         if draft is not None:
-            labels.checked(draft.mask, case, self.config.classes)
+            labels.checked(draft.mask, case, self.config.classes, instances=self.config.instances)
         return draft
 
     def discard_draft(self, case_id: str) -> None:

@@ -23,6 +23,7 @@ import sqlalchemy as sa
 
 from napari_dasl.errors import GridMismatch, LabelError, ProjectError, StorageError
 from napari_dasl.project import store
+from napari_dasl.project.instances import HIGHEST_ID
 from napari_dasl.project.records import LABEL_SOURCES, LabelSource, Revision
 
 if TYPE_CHECKING:
@@ -55,7 +56,9 @@ class Origin:
     image_sha256: str = ""
 
 
-def checked(mask: NDArray[Any], case: Case, classes: Sequence[str]) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def checked(
+    mask: NDArray[Any], case: Case, classes: Sequence[str], *, instances: bool = False
+) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """Turn *mask* into the label map of a case: whole numbers 0 … len(classes) on the grid of its scan.
 
     Parameters
@@ -66,18 +69,21 @@ def checked(mask: NDArray[Any], case: Case, classes: Sequence[str]) -> NDArray[n
         Whose scan gives the grid.
     classes : sequence of str
         Label k is the k-th name.
+    instances : bool
+        The values number lesions of the one class: any up to 65535 is allowed.
 
     Returns
     -------
     array (z, y, x)
-        uint8, or uint16 where there are more than 255 classes.
+        uint8, or uint16 where there are more than 255 classes, or values that number lesions. The values are those
+        of *mask*.
 
     Raises
     ------
     GridMismatch
         The shape is not the scan's.
     LabelError
-        The type is not whole numbers, or a value is no class of the project.
+        The type is not whole numbers, or a value is no class of the project and no number of a lesion.
     """
     if mask.shape != case.shape:
         raise GridMismatch(
@@ -87,6 +93,14 @@ def checked(mask: NDArray[Any], case: Case, classes: Sequence[str]) -> NDArray[n
     if mask.dtype.kind not in "bui":
         raise LabelError(f"The label of case {case.id} is {mask.dtype}, not whole numbers.", "Convert it to uint8.")
     lowest, highest = int(mask.min(initial=0)), int(mask.max(initial=0))
+    if instances:
+        if lowest < 0 or highest > HIGHEST_ID:
+            raise LabelError(
+                f"The label of case {case.id} holds the value {lowest if lowest < 0 else highest}, but lesions are "
+                f"numbered from 1 to {HIGHEST_ID}.",
+                "Number the lesions anew.",
+            )
+        return np.ascontiguousarray(mask, dtype=np.uint16)
     if lowest < 0 or highest > len(classes):
         wrong = lowest if lowest < 0 else highest
         allowed = ", ".join(["0 background", *(f"{k} {name}" for k, name in enumerate(classes, 1))])

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from napari_dasl.project.instances import Box
     from napari_dasl.volumes import FileStamp, Geometry
 
 LabelSource = Literal["human", "imported", "pseudo", "corrected", "restored"]
 RoundState = Literal["running", "done", "cancelled", "failed"]
 PseudoVerdict = Literal["", "accepted", "rejected"]
 ReviewVerdict = Literal["accepted", "rejected", "allowed", "audited"]
+FindingVerdict = Literal["accepted", "rejected", "cleared"]
 
 LABEL_SOURCES: tuple[LabelSource, ...] = get_args(LabelSource)
 ROUND_STATES: tuple[RoundState, ...] = get_args(RoundState)
@@ -306,6 +308,35 @@ class PseudoReview:
     model: str
     revision: int | None = None
     dice: float | None = None
+
+
+@dataclass(frozen=True)
+class FindingReview:
+    """What an annotator said about one finding; reviews are added, never changed.
+
+    Attributes
+    ----------
+    case, model : str
+        Whose finding it is.
+    instance : int
+        Its id in that model's prediction.
+    verdict : {"accepted", "rejected", "cleared"}
+        ``cleared`` takes the verdict before it back.
+    box : Box
+        Where it is, (z0, y0, x0, z1, y1, x1) in mm in the frame of `instances`: what later models are compared with.
+    author : str
+        Who.
+    created : datetime
+        UTC.
+    """
+
+    case: str
+    model: str
+    instance: int
+    verdict: FindingVerdict
+    box: Box
+    author: str
+    created: datetime
 
 
 @dataclass(frozen=True)

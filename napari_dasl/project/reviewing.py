@@ -1,4 +1,4 @@
-"""The half of a project that pseudo-labels, their review and the annotators' work go through."""
+"""The half of a project that pseudo-labels, findings, their review and the annotators' work go through."""
 
 from __future__ import annotations
 
@@ -7,21 +7,32 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_dasl.errors import ProjectError
-from napari_dasl.project import cases, efforts, labels, ledger, predictions, pseudo, scans
+from napari_dasl.project import cases, efforts, findings, instances, labels, ledger, predictions, pseudo, scans, store
 from napari_dasl.project.learning import Learning
+from napari_dasl.project.records import FindingReview
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from napari_dasl.project.records import Case, Effort, PseudoLabel, PseudoReview, Revision
+    from napari_dasl.project.findings import Finding
+    from napari_dasl.project.instances import Box, IdMap
+    from napari_dasl.project.predictions import Prediction
+    from napari_dasl.project.records import (
+        Case,
+        Effort,
+        FindingVerdict,
+        PseudoLabel,
+        PseudoReview,
+        Revision,
+    )
 
     Mask = NDArray[np.uint8] | NDArray[np.uint16]
 
 
 class Reviewing(Learning):
-    """Pseudo-labels with their review, and annotation effort; the fields are those of `Learning`."""
+    """Pseudo-labels and findings with their review, and annotation effort; the fields are those of `Learning`."""
 
     def save_pseudo_labels(self, round: int, rows: Sequence[PseudoLabel]) -> None:
         """Store all candidates of a round, weight 0 too, in place of those it had.
@@ -45,7 +56,7 @@ class Reviewing(Learning):
         return pseudo.every(self._store, round)
 
     def pseudo_mask(self, case_id: str) -> Mask:
-        """Read the mask (z, y, x) of a case's newest pseudo-label, of whatever round: what its model predicted.
+        """Read the mask (z, y, x) of a case's newest pseudo-label, of whatever round: `label_from` its prediction.
 
         Raises
         ------
@@ -89,7 +100,7 @@ class Reviewing(Learning):
             raise pseudo.refused(case.id, "accepted", guard=True)
         label = _there(pseudo.candidate(self._store, case.id), case.id)
         given = self._pseudo_mask(label) if mask is None else np.asarray(mask)
-        array = labels.checked(given, case, self.config.classes)
+        array = labels.checked(given, case, self.config.classes, instances=self.config.instances)
         if case.labelled:
             return self._accepted_before(case, label, array)
         origin = labels.Origin(
@@ -146,6 +157,96 @@ class Reviewing(Learning):
         """Every verdict on a pseudo-label, oldest first."""
         return pseudo.reviews(self._store)
 
+    # -- lesions one by one -----------------------------------------------------------------------------------------
+
+    def class_map(self, label: NDArray[Any]) -> NDArray[Any]:
+        """Class of each voxel of a label (z, y, x) of this project, whose values may number the lesions instead."""
+        return (label > 0).astype(np.uint8) if self.config.instances else label
+
+    def lesion_map(self, label: NDArray[Any]) -> tuple[IdMap, dict[int, int]]:
+        """Id map (z, y, x) of a label of this project, and the class of each id.
+
+        Labels that name classes have one lesion per connected component, see `instances.number_lesions`.
+        """
+        if not self.config.instances:
+            return instances.number_lesions(label)
+        ids = label.astype(np.uint16)
+        return ids, dict.fromkeys(np.unique(ids[ids > 0]).tolist(), 1)
+
+    def label_from(self, prediction: Prediction) -> Mask:
+        """What a prediction is as a label (z, y, x) of this project: its label map, or the ids of what is in it."""
+        return prediction.instance_map(kept=True) if self.config.instances else prediction.label()
+
+    def findings(self, case_id: str, model_id: str | None = None) -> tuple[Finding, ...]:
+        """What a model (the active one) found in a case and where each finding stands, the surest first.
+
+        Empty where it has not predicted the case.
+
+        Raises
+        ------
+        ProjectError
+            The case is unknown.
+        StorageError
+            The prediction is damaged.
+        """
+        case = self.case(case_id)
+        found = self.prediction(case.id, model_id)
+        if found is None:
+            return ()
+        rows = found.instances()
+        overlapping = frozenset[int]()
+        revision = labels.chosen(labels.history(self._store, self.folder, case.id), case.id, None)
+        if revision is not None and rows:
+            drawn = self.class_map(labels.load(revision, case))
+            overlapping = findings.overlapping(found.instance_map(), {one.id: one.label for one in rows}, drawn)
+        return findings.states(case.id, found.model, rows, findings.standing(self._store, case.id), overlapping)
+
+    def review_finding(
+        self, case_id: str, instance: int, verdict: FindingVerdict, *, author: str, model: str | None = None
+    ) -> FindingReview:
+        """Note what an annotator says about a finding of a model (the active one); its box is remembered.
+
+        Parameters
+        ----------
+        case_id : str
+            The case.
+        instance : int
+            Id of the finding.
+        verdict : {"accepted", "rejected", "cleared"}
+            ``cleared`` takes back what was said before about this place.
+        author : str
+            Who.
+        model : str, optional
+            Whose finding.
+
+        Raises
+        ------
+        ProjectError
+            There is no such case, prediction or finding, or *verdict* is none.
+        """
+        case = self.case(case_id)
+        found = self.prediction(case.id, model)
+        if found is None:
+            raise ProjectError(f"Case {case.id} has no findings{f' by {model}' if model else ''}.", "Predict it first.")
+        rows = {one.id: one for one in found.instances()}
+        if instance not in rows:
+            known = ", ".join(str(number) for number in list(rows)[:20]) or "none"
+            raise ProjectError(f"Case {case.id} has no finding {instance}.", f"Findings of {found.model}: {known}.")
+        box = rows[instance].box
+        review = FindingReview(case.id, found.model, instance, verdict, box, author, store.now())
+        findings.add(self._store, review)
+        return review
+
+    def finding_reviews(self, case: str | None = None) -> list[FindingReview]:
+        """Verdicts on findings that count, of one case or all, oldest first; see `findings.standing`."""
+        return findings.standing(self._store, case if case is None else self.case(case).id)
+
+    def rejected_boxes(self, case_id: str) -> tuple[Box, ...]:
+        """Where annotators said that there is no lesion: the boxes of a case's rejected findings, in mm."""
+        return tuple(one.box for one in self.finding_reviews(case_id) if one.verdict == "rejected")
+
+    # -- the annotators' work ---------------------------------------------------------------------------------------
+
     def add_effort(self, effort: Effort) -> None:
         """Store the work that went into a label; ProjectError for an impossible one, see `efforts.add`."""
         efforts.add(self._store, effort)
@@ -166,7 +267,7 @@ class Reviewing(Learning):
         found = predictions.find(self.folder, label.case, label.model)
         if found is None:
             raise predictions.lost(self.folder, label.case, label.model)
-        return found.label()
+        return self.label_from(found)
 
     def _accepted_before(self, case: Case, label: PseudoLabel, mask: Mask) -> Revision:
         """Return the revision that this pseudo-label became, where the case still has exactly this label."""

@@ -53,6 +53,7 @@ def make(
     labels: Path | None = None,
     modality: str,
     classes: Sequence[str] | None = None,
+    instances: bool = False,
     network: str = "unet",
     preset: str = "default",
     annotated: int | Sequence[str] | None = None,
@@ -73,6 +74,8 @@ def make(
     modality : {"CT", "PET", "MR"}
     classes : sequence of str, optional
         Names of the labels 1, 2, …. Without it, those of a ``dataset.json`` beside the images, else one per value.
+    instances : bool
+        The values of the masks number the lesions of the one class.
     preset : str
         One of `presets.names`; its settings are written into ``project.toml``.
     annotated : int or sequence of str, optional
@@ -93,8 +96,18 @@ def make(
             raise InputError(f"The {name} folder {path} does not exist.", "Check the path.")
     if labels is None and annotated is not None:
         raise InputError("There are no labels to choose from.", "Name the folder of masks with --labels.")
-    named = tuple(classes) if classes else _class_names(images, labels)
-    config = _checked(folder, modality=modality, classes=named, network=network, preset=preset, guard=guard, seed=seed)
+    # Values that number lesions say nothing about classes.
+    named = tuple(classes) if classes else _class_names(images, None if instances else labels)
+    config = _checked(
+        folder,
+        modality=modality,
+        classes=named,
+        instances=instances,
+        network=network,
+        preset=preset,
+        guard=guard,
+        seed=seed,
+    )
     existed = folder.exists()
     try:
         return _fill(folder, config, images, labels, annotated, copy_scans)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry
 
 FILE_NAME = "project.sqlite"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 BUSY_SECONDS = 15.0
 
 metadata = sa.MetaData()
@@ -139,6 +139,19 @@ efforts = sa.Table(
     sa.Column("saved", sa.String, nullable=False),
 )
 
+finding_reviews = sa.Table(  # of version 3
+    "finding_reviews",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("case_id", sa.ForeignKey("cases.id"), nullable=False, index=True),
+    sa.Column("model", sa.String, nullable=False),
+    sa.Column("instance", sa.Integer, nullable=False),
+    sa.Column("verdict", sa.String, nullable=False),
+    sa.Column("box", sa.Text, nullable=False),
+    sa.Column("author", sa.String, nullable=False),
+    sa.Column("created", sa.String, nullable=False),
+)
+
 rounds = sa.Table(
     "rounds",
     metadata,
@@ -235,7 +248,7 @@ class Store:
         with self.alone() as connection:
             if self._checked_version(connection) == SCHEMA_VERSION:
                 return
-            # Version 2 only adds. Each step looks first, for databases that cannot take back a CREATE or an ALTER.
+            # Versions 2 and 3 only add. Each step looks first, for databases that cannot undo a CREATE or an ALTER.
             metadata.create_all(connection)
             column = scores.c.similar_cases
             if column.name not in {has["name"] for has in sa.inspect(connection).get_columns(scores.name)}:

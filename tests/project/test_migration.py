@@ -1,4 +1,4 @@
-"""A project of the first released version opens, keeps every row, and takes what it could not hold before."""
+"""A project of an earlier version opens, keeps every row, and takes what it could not hold before."""
 
 from __future__ import annotations
 
@@ -40,12 +40,37 @@ CREATE TABLE scores (model VARCHAR NOT NULL, case_id VARCHAR NOT NULL, rank INTE
 INSERT INTO about VALUES (1);
 PRAGMA user_version = 1;
 """
+# What version 2 added; never to be changed.
+VERSION_2 = """
+ALTER TABLE scores ADD COLUMN similar_cases TEXT;
+CREATE TABLE pseudo_labels (round INTEGER NOT NULL, case_id VARCHAR NOT NULL, model VARCHAR NOT NULL,
+    weight FLOAT NOT NULL, loss FLOAT NOT NULL, pace FLOAT NOT NULL, created VARCHAR NOT NULL,
+    PRIMARY KEY (round, case_id), FOREIGN KEY(case_id) REFERENCES cases (id));
+CREATE TABLE pseudo_reviews (id INTEGER NOT NULL, case_id VARCHAR NOT NULL, verdict VARCHAR NOT NULL,
+    author VARCHAR NOT NULL, created VARCHAR NOT NULL, round INTEGER NOT NULL, model VARCHAR NOT NULL,
+    revision INTEGER, dice FLOAT, PRIMARY KEY (id), FOREIGN KEY(case_id) REFERENCES cases (id));
+CREATE INDEX ix_pseudo_reviews_case_id ON pseudo_reviews (case_id);
+CREATE TABLE efforts (id INTEGER NOT NULL, case_id VARCHAR NOT NULL, revision INTEGER, author VARCHAR NOT NULL,
+    inspect_seconds FLOAT NOT NULL, edit_seconds FLOAT NOT NULL, strokes INTEGER NOT NULL, undos INTEGER NOT NULL,
+    voxels_changed INTEGER, draft_model VARCHAR, draft_round INTEGER, drawn_from_nothing BOOLEAN NOT NULL,
+    accepted_unchanged BOOLEAN NOT NULL, blind BOOLEAN NOT NULL, audit BOOLEAN NOT NULL, opened VARCHAR NOT NULL,
+    first_edit VARCHAR, saved VARCHAR NOT NULL, PRIMARY KEY (id), FOREIGN KEY(case_id) REFERENCES cases (id));
+CREATE INDEX ix_efforts_case_id ON efforts (case_id);
+UPDATE about SET schema_version = 2;
+PRAGMA user_version = 2;
+"""
 OLD_TABLES = ("cases", "models", "rounds", "events", "revisions", "scores")
 
 
+@pytest.fixture(params=(1, 2))
+def version(request):
+    """The version that a project was made with."""
+    return request.param
+
+
 @pytest.fixture
-def old(project, mask_of):
-    """The folder of a version-1 project: twelve cases, two labels, a pseudo-label of then, a model, scores, a round."""
+def old(project, mask_of, version):
+    """The folder of an old project: twelve cases, two labels, a pseudo-label of version 1, a model, scores, a round."""
     made = project.add_model("r0001-ab", round=1, promoted=True, active=True, guard={"dice": 0.5})
     project.record_label("p1", mask_of(project, "p1"), author="Anna", seconds=30)
     project.record_label("p2", mask_of(project, "p2"), author="network")
@@ -70,6 +95,8 @@ def old(project, mask_of):
                 f"INSERT INTO {table} VALUES ({','.join('?' * columns)})", [row[:columns] for row in rows[table]]
             )
         then.execute("UPDATE revisions SET source = 'pseudo' WHERE case_id = 'p2'")
+        if version == 2:
+            then.executescript(VERSION_2)
     then.close()
     return project.folder
 
@@ -101,7 +128,7 @@ def test_every_old_row_is_there(old, mask_of):
         assert project.case("p5").state is CaseState.SKIPPED
         assert (project.pseudo_labels(), project.efforts(), project.pseudo_reviews()) == ([], [], [])
     after = dump(old)
-    assert after["about"] == [(2,)]
+    assert after["about"] == [(3,)]
     for table in OLD_TABLES:
         assert [row[: len(was)] for row, was in zip(after[table], before[table], strict=True)] == before[table]
 
@@ -130,6 +157,42 @@ def test_what_is_new_can_be_stored(old):
         assert [(one.case, one.verdict) for one in project.pseudo_labels()] == [("p3", "rejected")]
 
 
+def test_findings_can_be_judged(old):
+    with Project.open(old) as project:
+        probability = np.zeros((3, 7, 6, 5))
+        probability[0] = 1
+        probability[:2, 2:4, 2:4, 1:3] = [[[[0.25]]], [[[0.75]]]]
+        project.save_prediction("p3", "r0001-ab", probability, np.zeros(3), {})
+        assert project.finding_reviews() == []
+        project.review_finding("p3", 1, "rejected", author="Anna")
+    with Project.open(old) as project:
+        assert [one.state for one in project.findings("p3")] == ["rejected"]
+
+
+@pytest.mark.parametrize("version", [2], indirect=True)
+def test_rows_of_version_2_stay(old):
+    moment = "2026-11-20T12:00:00+00:00"
+    with sqlite3.connect(old / store.FILE_NAME) as then:
+        then.execute("UPDATE scores SET similar_cases = ? WHERE case_id = 'p3'", ('[["p1", 0.5, true]]',))
+        then.execute("INSERT INTO pseudo_labels VALUES (2, 'p3', 'r0001-ab', 0.5, 0.1, 0.2, ?)", (moment,))
+        then.execute(
+            "INSERT INTO pseudo_reviews VALUES (1, 'p3', 'rejected', 'Anna', ?, 2, 'm', NULL, NULL)", (moment,)
+        )
+        work = ("p1", 1, "Anna", 5.0, 25.0, 3, 1, None, None, None, 1, 0, 0, 0, moment, moment, moment)
+        then.execute(f"INSERT INTO efforts VALUES (1, {','.join('?' * len(work))})", work)
+    then.close()
+    before = dump(old)
+    with Project.open(old) as project:
+        assert project.scores()[0].similar == (("p1", 0.5, True),)
+        assert [(one.case, one.weight, one.verdict) for one in project.pseudo_labels()] == [("p3", 0.5, "rejected")]
+        assert [(one.case, one.seconds) for one in project.efforts()] == [("p1", 30.0)]
+    after = dump(old)
+    assert {table: after[table] for table in before if table != "about"} == {
+        table: rows for table, rows in before.items() if table != "about"
+    }
+    assert (after["about"], after["finding_reviews"]) == ([(3,)], [])
+
+
 def test_it_has_the_tables_of_a_new_project(old, make):
     Project.open(old).close()
     new = make("new")
@@ -151,7 +214,7 @@ def test_it_has_the_tables_of_a_new_project(old, make):
     assert tables[0] == tables[1]
 
 
-def test_a_program_that_stopped_in_the_middle_left_version_1(old, monkeypatch):
+def test_a_program_that_stopped_in_the_middle_left_the_version_before(old, monkeypatch):
     before = dump(old)
 
     def stop(connection, version):
@@ -222,10 +285,10 @@ def test_a_program_that_had_it_open_before_goes_on(old):
 
 def test_a_newer_one_is_left_alone(old):
     connection = sqlite3.connect(old / store.FILE_NAME)
-    connection.execute("PRAGMA user_version = 3")
+    connection.execute("PRAGMA user_version = 4")
     connection.close()
     before = dump(old)
-    with pytest.raises(ProjectError, match=r"newer napari-dasl \(schema 3; this one knows 2\)"):
+    with pytest.raises(ProjectError, match=r"newer napari-dasl \(schema 4; this one knows 3\)"):
         Project.open(old)
     assert dump(old) == before
 
