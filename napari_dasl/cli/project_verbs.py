@@ -31,6 +31,7 @@ def init(args: argparse.Namespace, output: Output) -> None:
         labels=args.labels,
         modality=args.modality,
         classes=args.classes,
+        instances=args.instances,
         network=args.network,
         preset=args.preset,
         annotated=annotated,

@@ -6,7 +6,8 @@ same plan, the same label revisions, the same pseudo-labels and the same numbers
 
 ::
 
-    plan.json            the request, the phase, where self-pacing stood, the training plan, and which revisions to use
+    plan.json            the request, the phase, where self-pacing stood, the training plan, which revisions to use, and
+                         which findings had been rejected
     before.json          the active model on a guard set that has changed
     crossfit.json        how good the labels make a network, where no guard set can tell
     pseudo.json          which predictions are learned from, with what weight, and why (SPL phases)
@@ -32,7 +33,7 @@ from napari_dasl.errors import Cancelled, DaslError, ProjectError
 from napari_dasl.events import Log, Phase, never, silent
 from napari_dasl.rounds import closing, phases, taking
 from napari_dasl.rounds.fitting import fit
-from napari_dasl.rounds.gather import current_revisions, labelled_data
+from napari_dasl.rounds.gather import current_revisions, labelled_data, rejected_boxes, rejected_data
 from napari_dasl.rounds.guarding import judge, why_not
 from napari_dasl.rounds.journal import Journal
 from napari_dasl.rounds.models import keep
@@ -42,6 +43,7 @@ from napari_dasl.rounds.predicting import predict_cases
 from napari_dasl.rounds.ranking import rank_and_store
 from napari_dasl.rounds.stage import Stage
 from napari_dasl.rounds.telling import sentence
+from napari_dasl.rounds.tuning import tune
 from napari_dasl.training.plan import TrainingPlan
 
 if TYPE_CHECKING:
@@ -151,6 +153,7 @@ def _begin(project: Project, request: RoundPlan, report: Report) -> Round:
             "judged": phases.judged(project),
             "train": learn,
             "guard_set": current_revisions(project, project.guard_cases()),
+            "rejected": rejected_boxes(project),
             "parent": active.id if active else None,
             "training": plan.model_dump(mode="json"),
         },
@@ -162,16 +165,18 @@ def _stage(project: Project, record: Round, report: Report, cancelled: CancelChe
     request = RoundPlan.model_validate({name: fixed[name] for name in RoundPlan.model_fields if name in fixed})
     plan = TrainingPlan.model_validate(fixed["training"])
     seed = request.seed if request.seed is not None else project.config.seed + record.number
+    rejected = fixed.get("rejected", {})
     return Stage(
         project=project,
         request=request,
         round=record,
         plan=plan.model_copy(update={"seed": seed}),
-        train=tuple(labelled_data(project, fixed["train"])),
+        train=tuple(labelled_data(project, fixed["train"], rejected if plan.detector else None)),
         guard=tuple(labelled_data(project, fixed["guard_set"])),
         parent=project.model(fixed["parent"]) if fixed["parent"] else None,
         standing=phases.Standing(**fixed.get("standing", {})),
         judged=bool(fixed.get("judged", True)),
+        rejected=rejected,
         report=report,
         cancelled=cancelled,
     )
@@ -182,7 +187,11 @@ def _work(stage: Stage, started: float) -> RoundResult:
     if taken is not None and taken.why_not:
         stage.report(Log(text=taken.why_not))
     chosen = taken.weights if taken is not None else {}
-    weights = fit(stage, taking.data(stage, taken) if taken is not None else [])
+    others = taking.data(stage, taken) if taken is not None else []
+    # Only a network that detects can learn from a place alone.
+    known = {*stage.round.plan["train"], *stage.round.plan["guard_set"], *chosen}
+    empty = rejected_data(stage.project, stage.rejected, known) if stage.plan.detector else []
+    weights = fit(stage, [*others, *empty])
     model, guard = _keep(stage, weights, chosen)
     result = RoundResult(
         round=stage.round.number,
@@ -190,7 +199,7 @@ def _work(stage: Stage, started: float) -> RoundResult:
         state="done",
         promoted=model.promoted,
         guard=guard,
-        trained_on={"human": len(stage.train), "pseudo": len(chosen)},
+        trained_on=_counts(stage, chosen),
         **_pacing(taken),
         seconds=0.0,
         model=model.id,
@@ -213,6 +222,13 @@ def _work(stage: Stage, started: float) -> RoundResult:
         }
     )
     return result.model_copy(update={"sentence": sentence(result)})
+
+
+def _counts(stage: Stage, chosen: dict[str, float]) -> dict[str, int]:
+    """How many labels, pseudo-labels, and (where there are any that count) rejected findings the round learned from."""
+    counts = {"human": len(stage.train), "pseudo": len(chosen)}
+    rejected = sum(len(boxes) for boxes in stage.rejected.values()) if stage.plan.detector else 0
+    return counts | ({"rejected": rejected} if rejected else {})
 
 
 def _pacing(taken: Taken | None) -> dict[str, Any]:
@@ -247,6 +263,8 @@ def _keep(stage: Stage, weights: Path, pseudo: dict[str, float]) -> tuple[Model,
         return _activated(stage, known[name])
     folder = stage.project.model_folder(name)
     keep(folder, weights, stage.plan, stage.device)
+    if stage.plan.detector:
+        tune(stage, folder)
     guard = judge(stage, folder)
     reason = why_not(guard, stage.project.config.training.tolerance)
     if pseudo and not stage.judged:

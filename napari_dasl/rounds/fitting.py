@@ -27,15 +27,15 @@ LIVE_CASES, LIVE_VOXELS = 4, 2_000_000
 """How much of the guard set is looked at while training, for the curve."""
 
 
-def fit(stage: Stage, pseudo: Sequence[CaseData]) -> Path:
+def fit(stage: Stage, others: Sequence[CaseData]) -> Path:
     """Train and return the weights; at once where an interrupted round had finished training.
 
     Parameters
     ----------
     stage : Stage
         Its human labels decide how long training takes, so that pseudo-labels make a round no longer.
-    pseudo : sequence of CaseData
-        Beside the human labels; may be empty.
+    others : sequence of CaseData
+        Beside the human labels: pseudo-labels, and unlabelled cases with rejected findings. May be empty.
     """
     weights = stage.round.folder / WEIGHTS
     if weights.exists():
@@ -46,7 +46,7 @@ def fit(stage: Stage, pseudo: Sequence[CaseData]) -> Path:
     config = stage.project.config.selfpaced
     trained = train(
         stage.plan,
-        [*stage.train, *pseudo],
+        [*stage.train, *others],
         stage.round.folder,
         cache=Cache(stage.project.folder / "cache", stage.plan),
         init=stage.parent.folder / WEIGHTS if start == "active" and stage.parent else None,

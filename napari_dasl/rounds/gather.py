@@ -6,19 +6,32 @@ import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from napari_dasl.errors import ProjectError
+from napari_dasl.project.instances import same_place
 from napari_dasl.training.cases import CaseData
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
-    from napari_dasl.project import Case, Project
+    from napari_dasl.project import Case, Prediction, Project
+    from napari_dasl.project.instances import Box
+
+    Boxes = Mapping[str, Sequence[Box]]
+    """Findings that the annotator rejected, by case."""
+    Label = NDArray[np.uint8] | NDArray[np.uint16]
 
 
-def case_data(project: Project, case: Case, revision: int | None = None, weight: float = 1.0) -> CaseData:
+def case_data(
+    project: Project,
+    case: Case,
+    revision: int | None = None,
+    weight: float = 1.0,
+    rejected: Sequence[Box] = (),
+) -> CaseData:
     """Return *case* with one of its label revisions.
 
     Parameters
@@ -30,6 +43,8 @@ def case_data(project: Project, case: Case, revision: int | None = None, weight:
         The label revision; without one the case has no label.
     weight : float
         Multiplies the case's loss.
+    rejected : sequence of boxes
+        Findings in it that the annotator rejected; a network that detects learns that there is nothing.
     """
 
     def image() -> NDArray[np.float32]:
@@ -47,6 +62,8 @@ def case_data(project: Project, case: Case, revision: int | None = None, weight:
         key=scans.hexdigest(),
         weight=weight,
         label_key="" if revision is None else f"{case.id}/{revision}",
+        instances=project.config.instances,
+        negatives=tuple(rejected),
     )
 
 
@@ -60,18 +77,40 @@ def current_revisions(project: Project, cases: Iterable[Case]) -> dict[str, int]
     return found
 
 
-def labelled_data(project: Project, revisions: Mapping[str, int]) -> list[CaseData]:
+def rejected_boxes(project: Project) -> dict[str, list[Box]]:
+    """Return the boxes of the findings that the annotator rejected, by case; no guard case is among them."""
+    reviewed = {one.case for one in project.finding_reviews()}
+    cases = (case for case in project.cases() if case.id in reviewed and case.readable and not case.guard)
+    return {case.id: list(boxes) for case in cases if (boxes := project.rejected_boxes(case.id))}
+
+
+def labelled_data(project: Project, revisions: Mapping[str, int], rejected: Boxes | None = None) -> list[CaseData]:
     """Return the cases of *revisions*, each with exactly that label, in the order of their ids."""
-    cases = {case.id: case for case in project.cases()}
-    missing = sorted(set(revisions) - set(cases))
-    if missing:
-        raise ProjectError(
-            f"Case {missing[0]} of this round is no longer in the project.", "Start a new round instead of resuming it."
-        )
-    return [case_data(project, cases[name], revisions[name]) for name in sorted(revisions)]
+    cases = _known(project, revisions)
+    boxes = rejected or {}
+    return [
+        case_data(project, cases[name], revisions[name], rejected=boxes.get(name, ())) for name in sorted(revisions)
+    ]
 
 
-def pseudo_data(project: Project, model: str, weights: Mapping[str, float]) -> list[CaseData]:
+def rejected_data(project: Project, rejected: Boxes, besides: Collection[str]) -> list[CaseData]:
+    """Return the cases that have rejected findings and no label, but those in *besides*, in the order of their ids.
+
+    Nothing is known about them but that there is no lesion at these places, so they are learned from there alone.
+    """
+    names = sorted(set(rejected) - set(besides))
+    cases = _known(project, names)
+    return [case_data(project, cases[name], rejected=rejected[name]) for name in names]
+
+
+def pseudo_data(
+    project: Project,
+    model: str,
+    weights: Mapping[str, float],
+    rejected: Boxes | None = None,
+    *,
+    detector: bool = False,
+) -> list[CaseData]:
     """Return cases with the stored prediction of *model* as their label, each with its weight, ordered by id.
 
     Parameters
@@ -82,32 +121,68 @@ def pseudo_data(project: Project, model: str, weights: Mapping[str, float]) -> l
         A model id.
     weights : mapping
         Case to weight.
+    rejected : mapping, optional
+        Findings that the annotator rejected: they are no part of the label.
+    detector : bool
+        Whether the network learns from rejected findings as such.
     """
-    cases = {case.id: case for case in project.cases()}
+    cases = _known(project, weights)
+    boxes = rejected or {}
 
-    def label(name: str) -> Callable[[], NDArray[np.uint8] | NDArray[np.uint16]]:
-        def read() -> NDArray[np.uint8] | NDArray[np.uint16]:
+    def label(name: str) -> Callable[[], Label]:
+        def read() -> Label:
             stored = project.prediction(name, model)
             if stored is None:
                 raise ProjectError(
                     f"The prediction of case {name} by model {model}, a pseudo-label of this round, is gone.",
                     "Start a new round instead of resuming it.",
                 )
-            return stored.label()
+            return pseudo_label(project, stored, boxes.get(name, ()))
 
         return read
 
-    missing = sorted(set(weights) - set(cases))
-    if missing:
-        raise ProjectError(
-            f"Case {missing[0]} of this round is no longer in the project.", "Start a new round instead of resuming it."
-        )
     return [
         replace(
-            case_data(project, cases[name], weight=weights[name]),
+            case_data(project, cases[name], weight=weights[name], rejected=boxes.get(name, ()) if detector else ()),
             label=label(name),
-            label_key=f"pseudo/{model}/{name}",
+            label_key=f"pseudo/{model}/{name}{_mark(boxes.get(name, ()))}",
             human=False,
         )
         for name in sorted(weights)
     ]
+
+
+def pseudo_label(project: Project, stored: Prediction, rejected: Sequence[Box]) -> Label:
+    """Return a prediction as the label that it stands in for, (z, y, x): without what the annotator rejected.
+
+    Parameters
+    ----------
+    project : Project
+    stored : Prediction
+    rejected : sequence of boxes
+        In mm; a finding in the same place is rejected, by whatever model the verdict was on.
+    """
+    label = project.label_from(stored)
+    gone = [one.id for one in stored.instances() if any(same_place(one.box, box) for box in rejected)]
+    if gone:
+        label = np.where(np.isin(stored.instance_map(), gone), 0, label).astype(label.dtype)
+    return label
+
+
+def _mark(boxes: Sequence[Box]) -> str:
+    """What changes a pseudo-label beside its model."""
+    if not boxes:
+        return ""
+    told = repr(sorted(tuple(float(value) for value in box) for box in boxes))
+    return f"/{hashlib.sha256(told.encode()).hexdigest()[:12]}"
+
+
+def _known(project: Project, names: Iterable[str]) -> dict[str, Case]:
+    """The cases of the project by id; ProjectError where one of *names* is not among them."""
+    cases = {case.id: case for case in project.cases()}
+    missing = sorted(set(names) - set(cases))
+    if missing:
+        raise ProjectError(
+            f"Case {missing[0]} of this round is no longer in the project.", "Start a new round instead of resuming it."
+        )
+    return cases

@@ -34,7 +34,13 @@ MAPS = {"uncertainty": least_confident_map, "entropy": entropy_map}
 Spacing = tuple[float, float, float]
 
 
-def measure(probability: NDArray[np.floating], image: NDArray[np.floating], spacing: Spacing) -> dict[str, Any]:
+def measure(
+    probability: NDArray[np.floating],
+    image: NDArray[np.floating],
+    spacing: Spacing,
+    *,
+    own_loss: float | None = None,
+) -> dict[str, Any]:
     """Return everything that one pass tells.
 
     Parameters
@@ -42,6 +48,8 @@ def measure(probability: NDArray[np.floating], image: NDArray[np.floating], spac
     probability : (K, z, y, x)
     image : (C, z, y, x)
     spacing : (sz, sy, sx) in mm
+    own_loss : float, optional
+        The loss of a network that detects against its own findings, which takes the place of the voxels' loss.
 
     Returns
     -------
@@ -67,7 +75,7 @@ def measure(probability: NDArray[np.floating], image: NDArray[np.floating], spac
     return {
         **found,
         "foreground_ml": aggregations.foreground_mass(probability) * voxel_ml,
-        "self_loss": self_loss(probability),
+        "self_loss": self_loss(probability) if own_loss is None else own_loss,
         **dataclasses.asdict(facts(probability, label, spacing)),
     }
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from napari_dasl.events import CancelCheck, Report
     from napari_dasl.project import Model, Project, Round
+    from napari_dasl.rounds.gather import Boxes
     from napari_dasl.rounds.phases import Standing
     from napari_dasl.rounds.plan import RoundPlan
     from napari_dasl.training import Budget
@@ -35,6 +36,8 @@ class Stage:
         Of self-pacing when the round began.
     judged : bool
         Whether the guard set may decide about a round with pseudo-labels.
+    rejected : mapping
+        Boxes in mm of the findings that the annotator had rejected when the round began, by case.
     """
 
     project: Project
@@ -46,6 +49,7 @@ class Stage:
     parent: Model | None
     standing: Standing
     judged: bool
+    rejected: Boxes
     report: Report
     cancelled: CancelCheck
 

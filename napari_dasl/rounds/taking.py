@@ -93,7 +93,7 @@ def take(stage: Stage) -> Taken:
 
 def data(stage: Stage, taken: Taken) -> list[CaseData]:
     """Return the pseudo-labelled cases as training sees them; the prediction is read when it is needed."""
-    return pseudo_data(stage.project, taken.model, taken.weights)
+    return pseudo_data(stage.project, taken.model, taken.weights, stage.rejected, detector=stage.plan.detector)
 
 
 def _choose(stage: Stage) -> Taken:

@@ -18,6 +18,9 @@ def sentence(result: RoundResult) -> str:
             f"Trained on {_labels(result.trained_on['human'])} and {taken} pseudo-label{'s' * (taken != 1)}"
             + (f" (mean weight {weight:.2f})." if weight is not None else ".")
         )
+    rejected = result.trained_on.get("rejected", 0)
+    if rejected:
+        said.append(f"It learned that {rejected} rejected finding{'s are' if rejected > 1 else ' is'} no lesion.")
     said.append(_verdict(result))
     if result.selfpaced_off:
         said.append(f"Pseudo-labels are off from now on: {result.selfpaced_off}.")
