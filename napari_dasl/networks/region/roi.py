@@ -46,15 +46,14 @@ def roi_align(
     points, inside = _grid(corners.float(), [side * sampling for side in cells], features.shape[2:])
     sampled = features.new_zeros((len(corners), features.shape[1], *points.shape[1:-1]), dtype=torch.float32)
     with torch.autocast(features.device.type, enabled=False):
-        for image in range(len(features)):
+        # Split once: a slice for each image would have a gradient of the size of all images.
+        for image, one in enumerate(features.split(1)):
             rows = torch.nonzero(image_index == image)[:, 0]
             if not len(rows):
                 continue
             # The regions of an image lie behind one another along the first axis, so that its features are not copied.
             stacked = points[rows].flatten(0, 1)[None]
-            values = F.grid_sample(
-                features[image : image + 1].float(), stacked, padding_mode="border", align_corners=False
-            )
+            values = F.grid_sample(one.float(), stacked, padding_mode="border", align_corners=False)
             values = values[0].unflatten(1, (len(rows), points.shape[1])).transpose(0, 1)
             sampled = sampled.index_put((rows,), values * inside[rows, None])
         if sampling > 1:
@@ -98,21 +97,46 @@ def roi_pool(
     Parameters and answer are those of ``roi_align``.
     """
     cells = _cells(size, features)
+    if not len(corners):
+        return features.new_zeros((0, features.shape[1], *cells))
+    found = [
+        _highest(features, corner, image, cells)
+        for corner, image in zip(corners.tolist(), image_index.tolist(), strict=True)
+    ]
+    places, empty = torch.stack([place for place, _ in found]), torch.stack([none for _, none in found])
+    # The places are found without a gradient and read once: a gradient through each region's own maximum would be as
+    # large as the features, times the number of regions.
+    rows = (slice(None), *(None,) * (1 + len(cells)))
+    channels = torch.arange(features.shape[1], device=features.device)[(slice(None), *(None,) * len(cells))]
+    values = features[(image_index[rows], channels, *places.unbind(1))]
+    return torch.where(empty, 0, values)
+
+
+@torch.no_grad()  # type: ignore[untyped-decorator]  # torch has no types here
+def _highest(
+    features: torch.Tensor, corner: list[float], image: int, cells: tuple[int, ...]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Find the voxel of the maximum of each cell of one region.
+
+    Returns
+    -------
+    int64 tensor (D, F, *cells), bool tensor (F, *cells)
+        Coordinates of the voxel; whether the cell has none, in which case they are 0.
+    """
     dims, shape = len(cells), features.shape[2:]
+    low = [math.floor(value) for value in corner[:dims]]
+    high = [max(math.ceil(top), bottom + 1) for top, bottom in zip(corner[dims:], low, strict=True)]
+    within = [slice(max(a, 0), min(b, side)) for a, b, side in zip(low, high, shape, strict=True)]
+    if any(part.stop <= part.start for part in within):
+        none = features.new_ones((features.shape[1], *cells), dtype=torch.bool)
+        return none.new_zeros((dims, *none.shape), dtype=torch.int64), none
+    region = features[(image, slice(None), *within)]
+    missing = [(part.start - a, b - part.stop) for part, a, b in zip(within, low, high, strict=True)]
+    if any(side for pair in missing for side in pair):
+        region = F.pad(region, [side for pair in missing[::-1] for side in pair], value=-torch.inf)
     pool = F.adaptive_max_pool3d if dims == 3 else F.adaptive_max_pool2d
-    answers = []
-    for corner, image in zip(corners.tolist(), image_index.tolist(), strict=True):
-        low = [math.floor(value) for value in corner[:dims]]
-        high = [max(math.ceil(top), bottom + 1) for top, bottom in zip(corner[dims:], low, strict=True)]
-        within = [slice(max(a, 0), min(b, side)) for a, b, side in zip(low, high, shape, strict=True)]
-        if any(part.stop <= part.start for part in within):
-            answers.append(features.new_zeros((features.shape[1], *cells)))
-            continue
-        region = features[(image, slice(None), *within)]
-        missing = [(part.start - a, b - part.stop) for part, a, b in zip(within, low, high, strict=True)]
-        outside = any(side for pair in missing for side in pair)
-        if outside:
-            region = F.pad(region, [side for pair in missing[::-1] for side in pair], value=-torch.inf)
-        pooled = pool(region, cells)
-        answers.append(torch.where(pooled.isneginf(), 0, pooled) if outside else pooled)
-    return torch.stack(answers) if answers else features.new_zeros((0, features.shape[1], *cells))
+    highest, index = pool(region, cells, return_indices=True)
+    empty = highest.isneginf()
+    inside = torch.stack(torch.unravel_index(index, region.shape[1:]))
+    place = inside + torch.tensor(low, device=index.device)[(slice(None), *(None,) * index.ndim)]
+    return place.masked_fill(empty, 0), empty
