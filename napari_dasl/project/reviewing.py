@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -173,9 +173,16 @@ class Reviewing(Learning):
         ids = label.astype(np.uint16)
         return ids, dict.fromkeys(np.unique(ids[ids > 0]).tolist(), 1)
 
-    def label_from(self, prediction: Prediction) -> Mask:
-        """What a prediction is as a label (z, y, x) of this project: its label map, or the ids of what is in it."""
-        return prediction.instance_map(kept=True) if self.config.instances else prediction.label()
+    def label_from(self, prediction: Prediction, rejected: Sequence[Box] = ()) -> Mask:
+        """What a prediction is as a label (z, y, x) of this project: its label map, or the ids of what is in it.
+
+        Findings at the *rejected* places (boxes in mm) are no part of it, whichever model the verdicts were on.
+        """
+        label = prediction.instance_map(kept=True) if self.config.instances else prediction.label()
+        if not rejected:
+            return label
+        gone = [one.id for one in prediction.instances() if any(instances.same_place(one.box, b) for b in rejected)]
+        return cast("Mask", np.where(np.isin(prediction.instance_map(), gone), 0, label).astype(label.dtype))
 
     def findings(self, case_id: str, model_id: str | None = None) -> tuple[Finding, ...]:
         """What a model (the active one) found in a case and where each finding stands, the surest first.
@@ -267,7 +274,7 @@ class Reviewing(Learning):
         found = predictions.find(self.folder, label.case, label.model)
         if found is None:
             raise predictions.lost(self.folder, label.case, label.model)
-        return self.label_from(found)
+        return self.label_from(found, self.rejected_boxes(label.case))
 
     def _accepted_before(self, case: Case, label: PseudoLabel, mask: Mask) -> Revision:
         """Return the revision that this pseudo-label became, where the case still has exactly this label."""

@@ -6,18 +6,16 @@ import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from napari_dasl.errors import ProjectError
-from napari_dasl.project.instances import same_place
 from napari_dasl.training.cases import CaseData
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
-    from napari_dasl.project import Case, Prediction, Project
+    from napari_dasl.project import Case, Project
     from napari_dasl.project.instances import Box
 
     Boxes = Mapping[str, Sequence[Box]]
@@ -137,7 +135,7 @@ def pseudo_data(
                     f"The prediction of case {name} by model {model}, a pseudo-label of this round, is gone.",
                     "Start a new round instead of resuming it.",
                 )
-            return pseudo_label(project, stored, boxes.get(name, ()))
+            return project.label_from(stored, boxes.get(name, ()))
 
         return read
 
@@ -150,23 +148,6 @@ def pseudo_data(
         )
         for name in sorted(weights)
     ]
-
-
-def pseudo_label(project: Project, stored: Prediction, rejected: Sequence[Box]) -> Label:
-    """Return a prediction as the label that it stands in for, (z, y, x): without what the annotator rejected.
-
-    Parameters
-    ----------
-    project : Project
-    stored : Prediction
-    rejected : sequence of boxes
-        In mm; a finding in the same place is rejected, by whatever model the verdict was on.
-    """
-    label = project.label_from(stored)
-    gone = [one.id for one in stored.instances() if any(same_place(one.box, box) for box in rejected)]
-    if gone:
-        label = np.where(np.isin(stored.instance_map(), gone), 0, label).astype(label.dtype)
-    return label
 
 
 def _mark(boxes: Sequence[Box]) -> str:

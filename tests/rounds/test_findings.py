@@ -17,7 +17,6 @@ from napari_dasl.rounds.gather import (
     current_revisions,
     labelled_data,
     pseudo_data,
-    pseudo_label,
     rejected_boxes,
     rejected_data,
 )
@@ -135,6 +134,9 @@ class TestRejectedFindings:
         first, second = pseudo_data(project, model, weights, rejected_boxes(project))
         assert np.array_equal(first.label() > 0, two_lesions() == 2)
         assert np.array_equal(second.label() > 0, two_lesions() > 0)
+        assert np.array_equal(
+            project.label_from(project.prediction(pool[0]), rejected_boxes(project)[pool[0]]), first.label()
+        )
         assert first.label_key != pseudo_data(project, model, weights)[0].label_key
         assert first.negatives == ()
         detector = pseudo_data(project, model, weights, rejected_boxes(project), detector=True)
@@ -165,9 +167,9 @@ class TestProjectsThatNumberLesions:
         model = rounds.run(lesion_project, SHORT).model
         case = lesion_project.pool()[0].id
         predict(lesion_project, case, model)
-        assert np.array_equal(pseudo_label(lesion_project, lesion_project.prediction(case), ()), two_lesions())
+        assert np.array_equal(lesion_project.label_from(lesion_project.prediction(case)), two_lesions())
         predict(lesion_project, case, model, kept=(2,))
-        label = pseudo_label(lesion_project, lesion_project.prediction(case), ())
+        label = lesion_project.label_from(lesion_project.prediction(case))
         assert np.array_equal(label, np.where(two_lesions() == 2, 2, 0))
 
     def test_go_through_a_whole_round(self, lesion_project):
