@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 import numpy as np
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         LabelSource,
         Revision,
     )
-    from napari_dasl.volumes import Volume
+    from napari_dasl.volumes import Geometry, Volume
 
     Mask = NDArray[np.uint8] | NDArray[np.uint16]
 
@@ -281,7 +281,8 @@ class Project(Reviewing):
             The case.
         mask : array (z, y, x) or Path
             Whole numbers on the grid of the case's reference, or a mask file on that grid. In a project whose labels
-            number the lesions, what is imported goes through `instances.ids_of`; everything else is kept as given.
+            number the lesions, files are read as `read_label_file` does. The values of arrays, and of all files
+            elsewhere, are kept as given.
         author, source, seconds, model, round
             As in `Revision`.
 
@@ -294,15 +295,28 @@ class Project(Reviewing):
         StorageError
             It could not be stored. Nothing has changed.
         """
-        from napari_dasl.volumes import read_mask
-
         case = self.case(case_id)
-        array = read_mask(Path(mask), case.geometry) if isinstance(mask, str | Path) else np.asarray(mask)
-        if self.config.instances and source == "imported":
-            array = ids_of(array)
+        if isinstance(mask, str | Path):
+            mask = self.read_label_file(Path(mask), case.geometry)
+        array = np.asarray(mask)
         label = labels.checked(array, case, self.config.classes, instances=self.config.instances)
         origin = labels.Origin(author, source, seconds, model, round, scans.current_sha256(case.series[0]))
         return labels.record(self._store, self.folder, case, label, origin)
+
+    def read_label_file(self, path: Path, geometry: Geometry) -> Mask:
+        """Read a mask file (z, y, x) as a label of this project, without recording it.
+
+        Where labels number the lesions, a mask that tells none apart has its components numbered (`instances.ids_of`).
+
+        Raises
+        ------
+        VolumeError, GridMismatch, LabelError
+            It cannot be read, lies on another grid, or holds no label values.
+        """
+        from napari_dasl.volumes import read_mask
+
+        mask = read_mask(path, geometry)
+        return cast("Mask", ids_of(mask) if self.config.instances else mask)
 
     def labels(self, case_id: str) -> list[Revision]:
         """All label revisions of a case, oldest first."""

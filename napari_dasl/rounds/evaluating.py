@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from napari_dasl import volumes
 from napari_dasl.errors import InputError, ProjectError
 from napari_dasl.events import Phase, silent
 from napari_dasl.metrics.cases import summarise
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from napari_dasl.events import Report
     from napari_dasl.metrics.cases import CaseMetrics
     from napari_dasl.training.cases import CaseData
+    from napari_dasl.volumes import Geometry
 
 Split = Literal["guard", "all", "pool"]
 
@@ -125,7 +125,7 @@ def _pool_with_truth(project: Project, folder: Path) -> tuple[list[CaseData], in
         name, reason = next(iter(unclear.items()))
         raise InputError(f"The truth of {name} is unclear: {reason}.", "Keep one mask per case in the folder.")
     cases = [
-        replace(case_data(project, case), label=_mask_reader(matched[case.id], case.geometry))
+        replace(case_data(project, case), label=_mask_reader(project, matched[case.id], case.geometry))
         for case in pool
         if case.id in matched
     ]
@@ -160,5 +160,5 @@ def as_document(rows: Sequence[CaseMetrics], trained_on: set[str] = frozenset())
     return table
 
 
-def _mask_reader(path: Path, geometry: volumes.Geometry) -> Any:
-    return lambda: volumes.read_mask(path, geometry)
+def _mask_reader(project: Project, path: Path, geometry: Geometry) -> Any:
+    return lambda: project.read_label_file(path, geometry)

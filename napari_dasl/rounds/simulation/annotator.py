@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
-from napari_dasl import volumes
 from napari_dasl.active.strategies import chance
 from napari_dasl.rounds.simulation.spec import AUTHOR, Careless
 
@@ -53,7 +52,7 @@ def answer(
         Foreground voxels recorded, and the mistake ("" for none).
     """
     found = project.case(case)
-    mask = volumes.read_mask(truth[case], found.geometry)
+    mask = project.read_label_file(truth[case], found.geometry)
     mistake: Mistake = "" if careless is None or query < careless.since else mistake_of(case, seed, careless)
     if careless is not None and mistake:
         mask = spoilt(mask, mistake, careless.voxels, len(project.config.classes))
