@@ -1,7 +1,7 @@
 """What the benchmarks of detection share: train a network on some scans, look at others, count, draw.
 
-A trial is a folder: ``plan.toml``, ``training/`` with the state of an unfinished training, ``model/`` as a project keeps
-it, and one small file per test scan. The same call goes on where it stopped; what is there is never made anew.
+A trial is a folder: ``plan.toml``, ``training/`` with the state of an unfinished training, ``model/`` as a project
+keeps it, and one small file per test scan. The same call goes on where it stopped; nothing that is there is made anew.
 """
 
 from __future__ import annotations
