@@ -8,7 +8,6 @@ truth claims its best anchor besides.
 
 from __future__ import annotations
 
-from collections.abc import Sequence  # noqa: TC003
 from functools import cache
 
 import torch
@@ -28,13 +27,7 @@ def _matcher() -> ATSSMatcher:
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]  # torch has no types here
-def match(
-    anchors: torch.Tensor,
-    truth_cubes: torch.Tensor,
-    *,
-    per_location: int,
-    per_level: Sequence[int] | None = None,
-) -> torch.Tensor:
+def match(anchors: torch.Tensor, truth_cubes: torch.Tensor, *, per_location: int) -> torch.Tensor:
     """Match *anchors* (A, D + 1) to the lesions *truth_cubes* (n, D + 1) of one patch.
 
     Parameters
@@ -42,9 +35,7 @@ def match(
     anchors, truth_cubes : tensor
         Voxels; any truth may lie partly outside the patch.
     per_location : int
-        Anchors of each cell.
-    per_level : sequence of int, optional
-        Anchors of each detection level, in the order of *anchors*; all of them are one level without.
+        Anchors of each cell; the cells are those of one detection level.
 
     Returns
     -------
@@ -55,7 +46,7 @@ def match(
     """
     if not len(truth_cubes):
         return anchors.new_full((len(anchors),), BACKGROUND, dtype=torch.int64)
-    cells = [count // per_location for count in per_level or (len(anchors),)]
+    cells = [len(anchors) // per_location]
     truths = truth_cubes.float()
     overlap, matches = _matcher()(to_corners(truths), to_corners(anchors.float()), cells, per_location)
     # Where no candidate touches the truth, their mean is 0 and all reach it: they would learn a box far from their own.
@@ -74,7 +65,7 @@ def _best_anchors(anchors: torch.Tensor, truths: torch.Tensor, overlap: torch.Te
     """
     best = torch.zeros(len(truths), dtype=torch.int64, device=overlap.device)
     free = overlap.clone()
-    for row in overlap.amax(dim=1).argsort(descending=True, stable=True)[: len(anchors)]:
+    for row in overlap.amax(dim=1).argsort(descending=True, stable=True):
         distance = (anchors - truths[row]).square().sum(dim=1)
         best[row] = torch.where(free[row] == free[row].max(), distance, torch.inf).argmin()
         free[:, best[row]] = -torch.inf
