@@ -68,7 +68,7 @@ class Predictor:
         self.mirror = tuple("zyx".index(axis) for axis in plan.augmentation.mirror) if mirror else ()
         self.skip_air = skip_air and plan.modality == "CT"
         with memory_guard("moving the network to its device", "Close other programs, or predict on the processor."):
-            self.network = network.to(self.device, memory_format=self.precision.layout)
+            self.network = network.to(self.device, memory_format=self.precision.layout(plan.spatial_dims))
 
     def case(
         self,

@@ -5,7 +5,7 @@ One resampling at most, and numbers only from the generator that is given, so th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
@@ -15,23 +15,30 @@ from napari_dasl.training.patches import cut
 from napari_dasl.training.topology import ANISOTROPIC
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from napari_dasl.training.cases import Shape, Spacing
     from napari_dasl.training.plan import Augmentation
     from napari_dasl.training.prepare import Prepared
 
+Labels: TypeAlias = "NDArray[np.uint8] | NDArray[np.uint16]"
+
 MARGIN = 0.25
 """What a turned patch may need beyond its own border, as a fraction of its side."""
 
 
-def random_affine(rules: Augmentation, spacing: Spacing, rng: np.random.Generator) -> NDArray[np.float64]:
+def random_affine(
+    rules: Augmentation, spacing: Spacing, rng: np.random.Generator, *, planar: bool = False
+) -> NDArray[np.float64]:
     """A rotation and scaling, (3, 3) in millimetres and in the order (z, y, x), from the patch to the scan.
 
     Where slices are thick, the patch turns within its slices alone: a tilted thick slice shows what no scanner would.
+    A patch that is a slice (*planar*) stays in it.
     """
-    coarse = int(np.argmax(spacing))
-    flat = max(spacing) > ANISOTROPIC * min(spacing)
+    coarse = 0 if planar else int(np.argmax(spacing))
+    flat = planar or max(spacing) > ANISOTROPIC * min(spacing)
     matrix = np.eye(3)
     for axis in range(3):
         angle = np.deg2rad(rng.uniform(-rules.degrees, rules.degrees))
@@ -48,9 +55,12 @@ def random_affine(rules: Augmentation, spacing: Spacing, rng: np.random.Generato
 
 
 def _turned(
-    image: NDArray[np.float32], label: NDArray[np.uint8], patch: Shape, spacing: Spacing, matrix: NDArray[np.float64]
-) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Resample a region (C, z, y, x) onto the patch at its centre, turned by *matrix*; labels by nearest neighbour."""
+    image: NDArray[np.float32], label: Labels, patch: Shape, spacing: Spacing, matrix: NDArray[np.float64]
+) -> tuple[NDArray[np.float32], Labels]:
+    """Resample a region (C, z, y, x) onto the patch at its centre, turned by *matrix*; labels by nearest neighbour.
+
+    Numbers of lesions up to 65535 pass through single precision unchanged.
+    """
     region = np.asarray(image.shape[1:], float) * spacing
     scaled = np.diag(1 / region) @ matrix @ np.diag(np.asarray(patch, float) * spacing)
     theta = torch.zeros((1, 3, 4), dtype=torch.float32)
@@ -66,7 +76,7 @@ def _turned(
         padding_mode="border",
         align_corners=False,
     )
-    return turned[0].numpy(), turned_label[0, 0].numpy().astype(np.uint8)
+    return turned[0].numpy(), turned_label[0, 0].numpy().astype(label.dtype)
 
 
 def _recoloured(image: NDArray[np.float32], rules: Augmentation, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -87,27 +97,52 @@ def _recoloured(image: NDArray[np.float32], rules: Augmentation, rng: np.random.
 
 
 def sample_patch(
-    case: Prepared, start: Shape, patch: Shape, spacing: Spacing, rules: Augmentation, rng: np.random.Generator
-) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    case: Prepared,
+    start: Shape,
+    patch: Shape,
+    spacing: Spacing,
+    rules: Augmentation,
+    rng: np.random.Generator,
+    *,
+    outside: Sequence[float] | None = None,
+    labels: Labels | None = None,
+) -> tuple[NDArray[np.float32], Labels]:
     """Cut a patch and change it at random.
+
+    Parameters
+    ----------
+    case : Prepared
+    start, patch : tuple of int
+        First voxel and size.
+    spacing : tuple of float
+    rules : Augmentation
+    rng : numpy.random.Generator
+    outside : sequence of float, optional
+        What stands for the world outside the scan, per channel, and no label there; where not given, border voxels and
+        labels are repeated. With it, a patch of one slice is turned and scaled within its slice.
+    labels : (z, y, x), optional
+        Cut and turned in the place of the case's own label.
 
     Returns
     -------
     image : (C, z, y, x) float32
-    label : (z, y, x) uint8
+    label : (z, y, x) of the label's own type
     """
-    label_map = case.label if case.label is not None else np.zeros(case.image.shape[1:], np.uint8)
+    if labels is None:
+        labels = case.label if case.label is not None else np.zeros(case.image.shape[1:], np.uint8)
+    empty = None if outside is None else (0.0,)
+    planar = outside is not None and patch[0] == 1
     if rng.random() < rules.affine:
-        matrix = random_affine(rules, spacing, rng)
+        matrix = random_affine(rules, spacing, rng, planar=planar)
         margin = [int(np.ceil(MARGIN * p)) for p in patch]
         first = (start[0] - margin[0], start[1] - margin[1], start[2] - margin[2])
         size = (patch[0] + 2 * margin[0], patch[1] + 2 * margin[1], patch[2] + 2 * margin[2])
-        image = cut(case.image, first, size).astype(np.float32)
-        label = np.array(cut(label_map, first, size), np.uint8)
+        image = cut(case.image, first, size, outside).astype(np.float32)
+        label = np.array(cut(labels, first, size, empty))
         image, label = _turned(image, label, patch, spacing, matrix)
     else:
-        image = cut(case.image, start, patch).astype(np.float32)
-        label = np.array(cut(label_map, start, patch), np.uint8)
+        image = cut(case.image, start, patch, outside).astype(np.float32)
+        label = np.array(cut(labels, start, patch, empty))
     image = _recoloured(image, rules, rng)
     axes = tuple(axis for axis, name in enumerate("zyx") if name in rules.mirror and rng.random() < 0.5)
     if axes:

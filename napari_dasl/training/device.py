@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from napari_dasl.errors import InputError
-from napari_dasl.losses import dice_ce
+from napari_dasl.training.objectives import objective
 
 if TYPE_CHECKING:
     from napari_dasl.training.plan import TrainingPlan
@@ -28,10 +28,11 @@ class Precision:
     dtype: PrecisionName
     channels_last: bool
 
-    @property
-    def layout(self) -> torch.memory_format:
-        """The memory format of 5-dimensional tensors."""
-        return torch.channels_last_3d if self.channels_last else torch.contiguous_format
+    def layout(self, spatial_dims: int) -> torch.memory_format:
+        """The memory format of images and weights with so many spatial axes."""
+        if not self.channels_last:
+            return torch.contiguous_format
+        return torch.channels_last_3d if spatial_dims == 3 else torch.channels_last
 
     def autocast(self, device: torch.device) -> torch.autocast:
         """The context in which the network runs."""
@@ -80,15 +81,13 @@ def choose_threads(interval: float = 0.2) -> int:
 
 def _seconds(network: nn.Module, plan: TrainingPlan, device: torch.device, precision: Precision, repeat: int) -> float:
     """Time of the fastest of *repeat* training steps on one patch."""
-    image = torch.zeros((1, plan.in_channels, *plan.patch), device=device).contiguous(memory_format=precision.layout)
-    label = torch.zeros((1, *plan.patch), dtype=torch.uint8, device=device)
-    network.to(memory_format=precision.layout)
+    task = objective(plan)
+    batch = task.moved(task.trial(plan), device)
+    network.to(memory_format=precision.layout(plan.spatial_dims))
     best = float("inf")
     for _ in range(repeat + 1):  # the first one also chooses algorithms
         begin = time.perf_counter()
-        with precision.autocast(device):
-            logits = network(image)
-        dice_ce(logits, label).backward()
+        task.loss(network, batch, precision).backward()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         best = min(best, time.perf_counter() - begin)
@@ -109,15 +108,16 @@ def measure_precision(plan: TrainingPlan, network: nn.Module, device: torch.devi
         able = torch.cuda.is_bf16_supported(including_emulation=False)
         return Precision("bf16" if able and plan.precision != "fp32" else "fp32", channels_last=False)
     if plan.precision != "auto":
-        network.to(memory_format=torch.channels_last_3d)
-        return Precision(plan.precision, channels_last=True)
+        asked = Precision(plan.precision, channels_last=True)
+        network.to(memory_format=asked.layout(plan.spatial_dims))
+        return asked
     able = bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     kinds: tuple[PrecisionName, ...] = ("bf16", "fp32") if able else ("fp32",)
     candidates = [Precision(kind, last) for kind in kinds for last in (True, False)]
     times = [_seconds(network, plan, device, candidate, repeat) for candidate in candidates]
     # A machine at work measures unevenly: the usual winner, which comes first, must be beaten by a margin.
     best = candidates[int(np.argmin([t * (1 if i == 0 else 1.15) for i, t in enumerate(times)]))]
-    network.to(memory_format=best.layout)
+    network.to(memory_format=best.layout(plan.spatial_dims))
     return best
 
 

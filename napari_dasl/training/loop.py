@@ -16,10 +16,9 @@ from torch import nn
 
 from napari_dasl.errors import Cancelled, InputError, OutOfMemory, WorkError
 from napari_dasl.events import CancelCheck, Log, Metric, Phase, Progress, Report, never, silent
-from napari_dasl.losses import dice_ce
-from napari_dasl.training.batches import Batch, make_batch
 from napari_dasl.training.device import Precision, choose, measure_precision
 from napari_dasl.training.mixing import Mixing
+from napari_dasl.training.objectives import Objective, objective
 from napari_dasl.training.state import load_state, run_identity, save_state, store
 from napari_dasl.training.weights import build_network, load_weights, save_network
 
@@ -216,8 +215,8 @@ def train(
     target = choose(device)
     mixing = mixing or Mixing()
     prepared = _prepare(cases, cache, report, cancelled)
-    human = sum(case.human for case in prepared)
-    report(Phase(name="train", text=_sentence(human, len(prepared) - human)))
+    human = sum(case.human and case.label is not None for case in prepared)
+    report(Phase(name="train", text=_sentence(human, sum(not case.human for case in prepared))))
     if budget is None or not (budget.steps or budget.minutes):
         budget = Budget(steps=plan.steps_for(human))
     identity = run_identity(plan, cases, plan.seed, mixing)
@@ -247,10 +246,10 @@ def _prepare(cases: Sequence[CaseData], cache: Cache, report: Report, cancelled:
             raise Cancelled("Stopped while preparing the scans.", "Prepared scans are kept.")
         if case.weight > 0:
             ready = cache.case(case)
-            if ready.label is not None:
+            if ready.usable:
                 prepared.append(ready)
         report(Progress(name="prepare", done=done + 1, total=len(cases), text=case.id))
-    if not any(case.human for case in prepared):
+    if not any(case.human and case.label is not None for case in prepared):
         raise InputError("There is no labelled case to learn from.", "Label a few cases first.")
     return prepared
 
@@ -271,7 +270,7 @@ def _begin(
             load_weights(network, init)
         precision = measure_precision(plan, network, device)
         report(Log(text=f"Training on {device} in {precision.dtype}, {torch.get_num_threads()} threads."))
-    network = network.to(memory_format=precision.layout).train()
+    network = network.to(memory_format=precision.layout(plan.spatial_dims)).train()
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=plan.weight_decay, fused=True
     )
@@ -290,14 +289,12 @@ def learning_rate(plan: TrainingPlan, progress: float) -> float:
     return plan.learning_rate * 0.5 * (1 + math.cos(math.pi * fall))
 
 
-def _step(plan: TrainingPlan, run: _Run, batch: Batch, rate: float, device: torch.device) -> float:
+def _step(plan: TrainingPlan, run: _Run, task: Objective, batch: Any, rate: float, device: torch.device) -> float:
     """One optimiser step; returns the loss."""
-    image, label, weight = (part.to(device, non_blocking=True) for part in batch)
-    # A network with dropout then draws the same after an interruption.
+    batch = task.moved(batch, device)
+    # Dropout and whatever else a network draws are then the same after an interruption.
     torch.manual_seed(hash((plan.seed, run.step)) & 0x7FFFFFFF)
-    with run.precision.autocast(device):
-        logits = run.network(image.contiguous(memory_format=run.precision.layout))
-    loss = dice_ce(logits, label, weight)
+    loss = task.loss(run.network, batch, run.precision)
     value = float(loss.detach())
     if not math.isfinite(value):
         raise WorkError(
@@ -336,8 +333,9 @@ def _learn(
     started = saved = time.monotonic()
     # Batches are made by other threads while the network computes; what they hold does not depend on that.
     ahead = 2 if device.type == "cpu" else 8
+    task = objective(plan)
     with ThreadPoolExecutor(1 if device.type == "cpu" else 8) as makers:
-        waiting: dict[int, tuple[bool, Future[Batch]]] = {}
+        waiting: dict[int, tuple[bool, Future[Any]]] = {}
         progress = budget.progress(run.step, run.seconds)
         while progress < 1:
             if watch.cancelled():
@@ -347,10 +345,10 @@ def _learn(
                 # By the clock, the tail may begin while batches from before it are waiting: they are made anew.
                 tail = mixing.in_tail(budget.progress(step, run.seconds))
                 if step not in waiting or waiting[step][0] != tail:
-                    made = makers.submit(make_batch, plan, cases, step, mixing, human_only=tail)
+                    made = makers.submit(task.make, plan, cases, step, mixing, human_only=tail)
                     waiting[step] = (tail, made)
             batch = waiting.pop(run.step)[1].result()
-            value = _step(plan, run, batch, learning_rate(plan, progress), device)
+            value = _step(plan, run, task, batch, learning_rate(plan, progress), device)
             run.seconds = before + time.monotonic() - started
             progress = budget.progress(run.step, run.seconds)
             watch.tell(run, value, progress)

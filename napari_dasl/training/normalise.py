@@ -99,6 +99,18 @@ def derive_normalisation(intensity: Intensity, modality: str) -> Normalisation:
     return Normalisation(channel=intensity.channel, rule="mr", lower=0.5, upper=99.5)
 
 
+def outside(rule: Normalisation) -> float:
+    """The normalised value that stands for what lies outside a scan: air, as dark as the rule lets a voxel be."""
+    if rule.rule == "mr":
+        return MR_DARK
+    lowest = math.log1p(max(0.0, rule.lower)) if rule.rule == "pet" else rule.lower
+    return (lowest - rule.centre) / rule.scale
+
+
+MR_DARK = -2.0
+"""Of an MR scan scaled by its own median and spread, dark tissue is about this; each scan's own air is elsewhere."""
+
+
 def _body(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """The voxels of *values* that belong to the body: all but an exact-zero background, where there is one."""
     nonzero = values[values != 0]

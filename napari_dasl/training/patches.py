@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,10 +26,14 @@ def generator(seed: int, step: int, sample: int) -> np.random.Generator:
 
 @dataclass(frozen=True)
 class Place:
-    """A patch to cut: of which case, and its first voxel (z, y, x), which may lie outside the case."""
+    """A patch to cut: of which case, and its first voxel (z, y, x), which may lie outside the case.
+
+    ``rejected`` is the index of the rejected finding that it shows, where it was drawn for one.
+    """
 
     case: int
     start: Shape
+    rejected: int | None = None
 
 
 def draw_place(cases: Sequence[Prepared], patch: Shape, foreground: float, rng: np.random.Generator) -> Place:
@@ -55,18 +59,97 @@ def draw_place(cases: Sequence[Prepared], patch: Shape, foreground: float, rng: 
     return Place(index, (start[0], start[1], start[2]))
 
 
-def cut(array: NDArray[np.generic], start: Shape, size: Shape) -> NDArray[np.generic]:
-    """Cut *size* voxels from *start* out of the last three axes of *array*; outside, its border voxels are repeated."""
+def draw_finding(cases: Sequence[Prepared], patch: Shape, foreground: float, rng: np.random.Generator) -> Place:
+    """Draw a place for a detector.
+
+    With the chance *foreground* the patch shows a lesion, wherever there is one to show: a case that has one, a lesion
+    of it, each with the same chance, and the patch anywhere round it. Else it lies anywhere in any case; but every
+    second such patch of a case with rejected findings shows one of them, and in a case without a label every one.
+    """
+    with_lesion = [i for i, case in enumerate(cases) if case.lesions is not None and len(case.lesions)]
+    if rng.random() < foreground and with_lesion:
+        index = int(rng.choice(with_lesion))
+        return Place(index, _round_lesion(cases[index], patch, rng))
+    index = int(rng.integers(len(cases)))
+    case = cases[index]
+    rejected = case.negatives if case.negatives is not None else ()
+    if len(rejected) and (case.label is None or rng.random() < REJECTED):
+        chosen = int(rng.integers(len(rejected)))
+        box = rejected[chosen]
+        middle = [round(float(a + b) / 2) for a, b in zip(box[:3], box[3:], strict=True)]
+        low, high = np.floor(box[:3]).astype(int), np.ceil(box[3:]).astype(int)
+        return Place(index, _round_box(case.image.shape[1:], patch, low, high, middle, rng), chosen)
+    return Place(index, _anywhere(case.image.shape[1:], patch, rng))
+
+
+REJECTED = 0.5
+"""The part of a labelled case's background patches that show a finding a person rejected, where there is one."""
+
+
+def _anywhere(shape: Sequence[int], patch: Shape, rng: np.random.Generator) -> Shape:
+    """A first voxel anywhere; where the patch is larger than the case, the case lies anywhere in the patch."""
+    first = [int(rng.integers(min(0, n - p), max(0, n - p) + 1)) for n, p in zip(shape, patch, strict=True)]
+    return (first[0], first[1], first[2])
+
+
+def _round_lesion(case: Prepared, patch: Shape, rng: np.random.Generator) -> Shape:
+    """A first voxel for which the patch holds a lesion of *case*; a part of it where the lesion is larger."""
+    assert case.lesions is not None
+    row = case.lesions[int(rng.integers(len(case.lesions)))]
+    voxels = case.foreground[case.foreground[:, 0] == row[0], 1:]
+    # Every slice of the lesion with the same chance, so that a detector of slices sees small sections too.
+    plane = rng.choice(np.unique(voxels[:, 0]))
+    voxels = voxels[voxels[:, 0] == plane]
+    voxel = [int(v) for v in voxels[int(rng.integers(len(voxels)))]]
+    return _round_box(case.image.shape[1:], patch, row[3:6], row[6:9], voxel, rng)
+
+
+def _round_box(
+    shape: Sequence[int],
+    patch: Shape,
+    low: NDArray[np.integer[Any]],
+    high: NDArray[np.integer[Any]],
+    voxel: Sequence[int],
+    rng: np.random.Generator,
+) -> Shape:
+    """A first voxel such that the patch holds the box from *low* to *high*.
+
+    Along an axis where the box is too long for that, the patch is centred on *voxel*.
+    """
+    first = []
+    for n, p, a, b, v in zip(shape, patch, low, high, voxel, strict=True):
+        # The patch stays within the case, or the case within the patch.
+        least, most = min(0, n - p), max(0, n - p)
+        begin, end = (int(b) - p, int(a)) if b - a <= p else (v - p // 2, v - p // 2)
+        begin, end = max(begin, least), min(end, most)
+        first.append(int(rng.integers(begin, end + 1)) if begin <= end else int(np.clip(begin, least, most)))
+    return (first[0], first[1], first[2])
+
+
+def cut(
+    array: NDArray[np.generic], start: Shape, size: Shape, outside: Sequence[float] | None = None
+) -> NDArray[np.generic]:
+    """Cut *size* voxels from *start* out of the last three axes of *array*.
+
+    What lies outside repeats the border voxels, or is the value of *outside* that goes with the channel, axis 0 (of an
+    array with three axes: the only one).
+    """
     slices: list[slice] = []
     pads: list[tuple[int, int]] = []
     for n, first, length in zip(array.shape[-3:], start, size, strict=True):
         low, high = max(0, min(first, n)), max(0, min(first + length, n))
-        if low == high:  # wholly outside: the nearest voxel stands for it
+        if low == high and outside is None:  # wholly outside: the nearest voxel stands for it
             low, high = (0, 1) if first < 0 else (n - 1, n)
         slices.append(slice(low, high))
-        before = min(max(0, -first), length - 1)
+        before = min(max(0, -first), length - (0 if outside is not None else 1))
         pads.append((before, length - before - (high - low)))
     result = np.asarray(array[..., slices[0], slices[1], slices[2]])
-    if any(p != (0, 0) for p in pads):
-        result = np.pad(result, [(0, 0)] * (array.ndim - 3) + pads, mode="edge")
-    return result
+    if all(p == (0, 0) for p in pads):
+        return result
+    if outside is None:
+        return np.pad(result, [(0, 0)] * (array.ndim - 3) + pads, mode="edge")
+    fill = np.asarray(outside, result.dtype).reshape((-1, 1, 1, 1) if array.ndim == 4 else (1, 1, 1))
+    whole = np.broadcast_to(fill, (*result.shape[:-3], *size)).copy()
+    z, y, x = (slice(before, length - after) for (before, after), length in zip(pads, size, strict=True))
+    whole[..., z, y, x] = result
+    return whole

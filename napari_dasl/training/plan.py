@@ -12,6 +12,7 @@ import tomlkit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from napari_dasl.errors import ProjectError
+from napari_dasl.networks.families import family
 from napari_dasl.training import topology
 from napari_dasl.training.normalise import Normalisation, derive_normalisation
 from napari_dasl.volumes.atomic import write_bytes_atomic
@@ -116,15 +117,11 @@ class TrainingPlan(BaseModel):
     @property
     def detector(self) -> bool:
         """Whether the network finds lesions one by one, rather than classes of voxels."""
-        from napari_dasl.networks.families import family
-
         return family(self.network).detector
 
     @property
     def spatial_dims(self) -> int:
         """2 where the network sees single slices, else 3."""
-        from napari_dasl.networks.families import family
-
         return int(self.network_options.get("spatial_dims", family(self.network).spatial_dims))
 
     def steps_for(self, cases: int) -> int:

@@ -11,11 +11,14 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from napari_dasl.errors import InputError, LabelError
+from napari_dasl.training import lesions
 from napari_dasl.training.normalise import normalise_channel
 from napari_dasl.training.topology import network_shape
 from napari_dasl.volumes.atomic import atomic_path, storage_error, write_bytes_atomic
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from napari_dasl.training.cases import CaseData, Shape, Spacing
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
 
 COORDINATES_PER_CLASS = 2000
 """How many voxels of a class are remembered for patch sampling: kilobytes a case, where all would be megabytes."""
+
+COORDINATES_PER_LESION = 200
+"""The same for one lesion: it only says which slices show it, and where a lesion larger than a patch is cut."""
 
 
 def _shrink_smoothing(array: NDArray[np.float32], axis: int, new: int) -> NDArray[np.float32]:
@@ -72,6 +78,12 @@ def resample_label(label: NDArray[Any], shape: Shape, classes: int) -> NDArray[n
     return result
 
 
+def grid_shape(shape: Sequence[int], spacing: Spacing, plan: TrainingPlan) -> Shape:
+    """The shape of a scan on the plan's grid; a network of slices keeps the scan's own slices."""
+    sides = network_shape(shape, spacing, plan.spacing)
+    return (int(shape[0]), sides[1], sides[2]) if plan.spatial_dims == 2 else sides
+
+
 def to_network_grid(image: NDArray[np.float32], spacing: Spacing, plan: TrainingPlan) -> NDArray[np.float32]:
     """Normalise *image*, (C, z, y, x) in stored units, and resample it to the plan's spacing; (C, z', y', x') float32.
 
@@ -85,7 +97,7 @@ def to_network_grid(image: NDArray[np.float32], spacing: Spacing, plan: Training
             f"An image of the shape {image.shape} was given to a network for {plan.in_channels} channel(s).",
             "Give the case the same series as the others, in the order of the project's channels.",
         )
-    shape = network_shape(image.shape[1:], spacing, plan.spacing)
+    shape = grid_shape(image.shape[1:], spacing, plan)
     result = np.empty((image.shape[0], *shape), np.float32)
     # Channel by channel, so that a whole-body scan of several series is never held twice.
     for channel, rule in enumerate(plan.normalisation):
@@ -110,27 +122,43 @@ class Prepared:
 
     ``image`` is a memory-mapped (C, z, y, x) float16; ``label`` a memory-mapped (z, y, x) uint8, or None;
     ``foreground`` is (n, 4) int16: class, z, y, x of up to :data:`COORDINATES_PER_CLASS` voxels of each class.
+
+    For a detector ``label`` is uint16 and numbers the lesions, ``foreground`` names the lesion instead of the class,
+    ``lesions`` is their table (see :mod:`napari_dasl.training.lesions`), and ``negatives`` holds the findings that a
+    person rejected, (n, 6) corners in voxels of this grid.
     """
 
     id: str
     image: NDArray[np.float16]
-    label: NDArray[np.uint8] | None
+    label: NDArray[np.uint8] | NDArray[np.uint16] | None
     foreground: NDArray[np.int16]
     weight: float
     human: bool = True
+    lesions: NDArray[np.int32] | None = None
+    negatives: NDArray[np.float32] | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is anything to learn from: a label, or at least a place that a person rejected."""
+        return self.label is not None or (self.negatives is not None and len(self.negatives) > 0)
 
 
-def foreground_index(label: NDArray[np.uint8], classes: int, seed: int = 0) -> NDArray[np.int16]:
-    """Up to :data:`COORDINATES_PER_CLASS` voxels of each class, (n, 4) int16: class, z, y, x."""
+def foreground_index(
+    label: NDArray[Any], classes: int, seed: int = 0, limit: int = COORDINATES_PER_CLASS
+) -> NDArray[np.int16]:
+    """Up to *limit* voxels of each class, (n, 4) int16: class, z, y, x."""
     rng = np.random.default_rng(seed)
     found = []
     for k in range(1, classes + 1):
         flat = np.flatnonzero(label == k)
-        if flat.size > COORDINATES_PER_CLASS:
-            flat = np.sort(rng.choice(flat, COORDINATES_PER_CLASS, replace=False))
+        if flat.size > limit:
+            flat = np.sort(rng.choice(flat, limit, replace=False))
         place = np.stack([np.full(flat.size, k), *np.unravel_index(flat, label.shape)], axis=1)
         found.append(place.astype(np.int16))
     return np.concatenate(found) if found else np.zeros((0, 4), np.int16)
+
+
+NO_VOXELS = np.zeros((0, 4), np.int16)
 
 
 class Cache:
@@ -155,14 +183,8 @@ class Cache:
         StorageError
             Where the cache cannot be written.
         """
-        image_path = self.folder / f"{_name(case.key)}.image.npy"
-        label_path = self.folder / f"{_name(case.key, case.label_key, *self.plan.classes)}.label.npy"
-        index_path = label_path.with_suffix(".index.npy")
-        none_path = label_path.with_suffix(".none")
+        image_path = self.folder / f"{_name(case.key, *self._slices())}.image.npy"
         image = _stored(image_path, np.float16)
-        label = _stored(label_path, np.uint8)
-        index = _stored(index_path, np.int16)
-        unlabelled = none_path.exists()
         native: Shape | None = None
         if image is None:
             array = case.image()
@@ -172,37 +194,99 @@ class Cache:
             # float16 keeps three digits, ample for values around 0; the clip keeps an outlier from becoming infinite.
             _publish(image_path, np.clip(made, -6e4, 6e4).astype(np.float16))
             image = _stored(image_path, np.float16)
+        return self._with_lesions(case, image, native) if self.plan.detector else self._with_label(case, image, native)
+
+    def _slices(self) -> tuple[str, ...]:
+        """What tells scans that kept their own slices from those on the plan's grid."""
+        return ("slices",) if self.plan.spatial_dims == 2 else ()
+
+    def _with_label(self, case: CaseData, image: NDArray[np.float16], native: Shape | None) -> Prepared:
+        """The case with its map of classes."""
+        numbered = ("numbered",) if case.instances else ()
+        label_path = self.folder / f"{_name(case.key, case.label_key, *self.plan.classes, *numbered)}.label.npy"
+        index_path = label_path.with_suffix(".index.npy")
+        none_path = label_path.with_suffix(".none")
+        label = _stored(label_path, np.uint8)
+        index = _stored(index_path, np.int16)
+        unlabelled = none_path.exists()
         if not unlabelled and (label is None or index is None):
             raw = case.label()
             if raw is None:
                 unlabelled = True
                 _publish_empty(none_path)
             else:
-                shape = (int(image.shape[1]), int(image.shape[2]), int(image.shape[3]))
-                self._check_label(case, raw, native, shape)
-                made_label = resample_label(raw, shape, len(self.plan.classes))
+                raw = self._checked(case, raw, native, image.shape[1:])
+                made_label = resample_label(raw, _triple(image.shape[1:]), len(self.plan.classes))
                 _publish(label_path, made_label)
                 _publish(index_path, foreground_index(made_label, len(self.plan.classes)))
                 label, index = _stored(label_path, np.uint8), _stored(index_path, np.int16)
         if unlabelled:
-            return Prepared(case.id, image, None, np.zeros((0, 4), np.int16), case.weight, case.human)
+            return Prepared(case.id, image, None, NO_VOXELS, case.weight, case.human)
         return Prepared(case.id, image, label, index, case.weight, case.human)
 
-    def _check_label(self, case: CaseData, label: NDArray[Any], native: Shape | None, shape: Shape) -> None:
-        """Refuse a label that is not on the image's grid, or holds a value that no class has."""
-        expected = network_shape(label.shape, case.spacing, self.plan.spacing) if label.ndim == 3 else None
-        if expected != shape or (native is not None and label.shape != native):
+    def _with_lesions(self, case: CaseData, image: NDArray[np.float16], native: Shape | None) -> Prepared:
+        """The case with its lesions numbered, their table, and the places that a person rejected."""
+        kind = ("numbered" if case.instances else "components", *self._slices())
+        path = self.folder / f"{_name(case.key, case.label_key, *self.plan.classes, *kind)}.lesions.npy"
+        index_path, table_path = path.with_suffix(".index.npy"), path.with_suffix(".table.npy")
+        none_path = path.with_suffix(".none")
+        ids, index, table = _stored(path, np.uint16), _stored(index_path, np.int16), _stored(table_path, np.int32)
+        unlabelled = none_path.exists()
+        shape = _triple(image.shape[1:])
+        if not unlabelled and (ids is None or index is None or table is None):
+            raw = case.label()
+            if raw is None:
+                unlabelled = True
+                _publish_empty(none_path)
+            else:
+                raw = self._checked(case, raw, native, shape)
+                numbers, classes = lesions.numbered(raw, instances=case.instances)
+                self._check_count(case, len(classes))
+                made = lesions.resample_lesions(numbers, shape)
+                _publish(path, made)
+                _publish(index_path, foreground_index(made, len(classes), limit=COORDINATES_PER_LESION))
+                _publish(table_path, lesions.lesion_table(made, classes))
+                ids, index, table = (
+                    _stored(path, np.uint16),
+                    _stored(index_path, np.int16),
+                    _stored(table_path, np.int32),
+                )
+        depth = case.spacing[0] if self.plan.spatial_dims == 2 else self.plan.spacing[0]
+        negatives = lesions.on_grid(case.negatives, case.spacing, (depth, *self.plan.spacing[1:]))
+        if unlabelled:
+            return Prepared(case.id, image, None, NO_VOXELS, case.weight, case.human, lesions.NONE, negatives)
+        return Prepared(case.id, image, ids, index, case.weight, case.human, table, negatives)
+
+    def _checked(self, case: CaseData, label: NDArray[Any], native: Shape | None, shape: Sequence[int]) -> NDArray[Any]:
+        """The label, unless it is not on the image's grid, or holds a value that no class has."""
+        expected = grid_shape(label.shape, case.spacing, self.plan) if label.ndim == 3 else None
+        if expected != tuple(shape) or (native is not None and label.shape != native):
             raise LabelError(
                 f"The label of case {case.id} has the shape {label.shape}, which is not the grid of its scan.",
                 "Import the label again, or label the case anew.",
             )
-        highest = int(label.max(initial=0))
+        lowest, highest = int(label.min(initial=0)), int(label.max(initial=0))
         classes = len(self.plan.classes)
-        if highest > classes or int(label.min(initial=0)) < 0:
+        if lowest < 0 or (highest > classes and not case.instances):
             raise LabelError(
                 f"The label of case {case.id} holds values up to {highest}, and there are {classes} classes.",
                 "Add the class to the project, or correct the label.",
             )
+        # Where the values number lesions, a network that tells classes apart sees one class.
+        return (label > 0).astype(np.uint8) if case.instances and not self.plan.detector else label
+
+    def _check_count(self, case: CaseData, count: int) -> None:
+        """Refuse more lesions than the index can number."""
+        if count > lesions.MOST_LESIONS:
+            raise LabelError(
+                f"The label of case {case.id} falls into {count} separate lesions, and at most "
+                f"{lesions.MOST_LESIONS} can be learnt from.",
+                "Correct the label: so many are most often noise from a threshold.",
+            )
+
+
+def _triple(shape: Sequence[int]) -> Shape:
+    return (int(shape[0]), int(shape[1]), int(shape[2]))
 
 
 def _name(*parts: str) -> str:

@@ -43,7 +43,13 @@ def run_identity(plan: TrainingPlan, cases: Sequence[CaseData], seed: int, mixin
     """
     # The step budget and the precision may change between a run and its continuation; what is learnt from may not.
     parts = [plan.model_dump_json(exclude={"steps", "precision", "memory_estimate_mb"}), str(seed)]
-    parts += [f"{c.id} {c.key} {c.label_key} {c.weight}" + ("" if c.human else " pseudo") for c in cases]
+    parts += [
+        f"{c.id} {c.key} {c.label_key} {c.weight}"
+        + ("" if c.human else " pseudo")
+        + (" numbered" if c.instances else "")
+        + (f" without {c.negatives}" if c.negatives else "")
+        for c in cases
+    ]
     if not all(c.human for c in cases):
         parts.append(repr(mixing or Mixing()))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -17,8 +17,9 @@ import torch
 from safetensors.torch import load_file
 
 from napari_dasl.errors import Cancelled, InputError, OutOfMemory, ProjectError, WorkError
-from napari_dasl.training import loop
-from napari_dasl.training.loop import Budget, learning_rate, make_batch, train
+from napari_dasl.training import objectives
+from napari_dasl.training.batches import make_batch
+from napari_dasl.training.loop import Budget, learning_rate, train
 from napari_dasl.training.prepare import Cache
 from napari_dasl.training.weights import build_network, load_network
 
@@ -245,7 +246,7 @@ def test_the_first_weights_depend_on_the_seed_and_leave_torchs_random_state_alon
 
 
 def test_a_loss_that_is_no_number_is_said(start, monkeypatch):
-    monkeypatch.setattr(loop, "dice_ce", lambda logits, *_: logits.mean() * float("nan"))
+    monkeypatch.setattr(objectives, "dice_ce", lambda logits, *_: logits.mean() * float("nan"))
     with pytest.raises(WorkError, match=r"no number any more at step 1\. Lower learning_rate"):
         start()
 
@@ -258,7 +259,7 @@ def test_memory_that_runs_out_is_said_with_what_to_make_smaller(start, monkeypat
     def fail(*_args):
         raise problem
 
-    monkeypatch.setattr(loop, "dice_ce", fail)
+    monkeypatch.setattr(objectives, "dice_ce", fail)
     with pytest.raises(OutOfMemory, match=r"2 patches of 16×16×16 voxels.*smaller batch or patch"):
         start()
 
@@ -267,6 +268,6 @@ def test_another_failure_of_torch_is_an_error_of_ours(start, monkeypatch):
     def fail(*_args):
         raise RuntimeError("could not create a primitive")
 
-    monkeypatch.setattr(loop, "dice_ce", fail)
+    monkeypatch.setattr(objectives, "dice_ce", fail)
     with pytest.raises(WorkError, match="could not create a primitive"):
         start()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from napari_dasl.errors import Cancelled, InputError
+from napari_dasl.losses import dice_ce
 from napari_dasl.training import loop
 from napari_dasl.training.batches import make_batch
 from napari_dasl.training.loop import Budget, train
@@ -40,9 +41,9 @@ def drawn(monkeypatch):
     used: dict[int, int] = {}
     taken = loop._step
 
-    def watch(plan, run, batch, rate, device):
+    def watch(plan, run, task, batch, rate, device):
         used[run.step] = int((batch[2] == 1).sum())
-        return taken(plan, run, batch, rate, device)
+        return taken(plan, run, task, batch, rate, device)
 
     monkeypatch.setattr(loop, "_step", watch)
     return used
@@ -188,7 +189,7 @@ def test_the_weight_scales_what_a_pseudo_label_adds_to_the_loss(tmp_path, plan, 
         _, label, weights = make_batch(single, case, 1)
         assert weights.tolist() == [weight]
         logits = torch.stack([torch.zeros(label.shape), 0.3 * label], dim=1)
-        losses.append(float(loop.dice_ce(logits, label, weights)))
+        losses.append(float(dice_ce(logits, label, weights)))
     assert losses[1] == pytest.approx(0.25 * losses[0], rel=1e-6)
 
 

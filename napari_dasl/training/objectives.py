@@ -1,0 +1,77 @@
+"""What one optimiser step is about: the batch it learns from and the loss of it, for every kind of network.
+
+The loop itself (:mod:`napari_dasl.training.loop`) knows neither label maps nor boxes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+
+from napari_dasl.losses import dice_ce
+from napari_dasl.training.batches import Batch, make_batch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import nn
+
+    from napari_dasl.training.device import Precision
+    from napari_dasl.training.mixing import Mixing
+    from napari_dasl.training.plan import TrainingPlan
+    from napari_dasl.training.prepare import Prepared
+
+
+class Objective(Protocol):
+    """The batches and the loss of one kind of network."""
+
+    def make(
+        self, plan: TrainingPlan, cases: Sequence[Prepared], step: int, mixing: Mixing, *, human_only: bool
+    ) -> Any:
+        """The batch of *step*, on the processor: a function of the plan's seed, the step and the cases."""
+
+    def trial(self, plan: TrainingPlan) -> Any:
+        """A batch of one patch to measure time with."""
+
+    def moved(self, batch: Any, device: torch.device) -> Any:
+        """The batch on *device*."""
+
+    def loss(self, network: nn.Module, batch: Any, precision: Precision) -> torch.Tensor:
+        """The loss of a batch, which lies where the network does; a scalar."""
+
+
+class SemanticObjective:
+    """Classes of voxels: label maps in, Dice and cross-entropy (:func:`napari_dasl.losses.dice_ce`)."""
+
+    def make(
+        self, plan: TrainingPlan, cases: Sequence[Prepared], step: int, mixing: Mixing, *, human_only: bool
+    ) -> Batch:
+        """See :func:`napari_dasl.training.batches.make_batch`."""
+        return make_batch(plan, cases, step, mixing, human_only=human_only)
+
+    def trial(self, plan: TrainingPlan) -> Batch:
+        """One empty patch."""
+        image = torch.zeros((1, plan.in_channels, *plan.patch))
+        return image, torch.zeros((1, *plan.patch), dtype=torch.uint8), torch.ones(1)
+
+    def moved(self, batch: Batch, device: torch.device) -> Batch:
+        """Images, labels and weights on *device*."""
+        image, label, weight = (part.to(device, non_blocking=True) for part in batch)
+        return image, label, weight
+
+    def loss(self, network: nn.Module, batch: Batch, precision: Precision) -> torch.Tensor:
+        """Dice and cross-entropy of the network's logits."""
+        image, label, weight = batch
+        with precision.autocast(image.device):
+            logits = network(image.contiguous(memory_format=precision.layout(image.ndim - 2)))
+        return dice_ce(logits, label, weight)
+
+
+def objective(plan: TrainingPlan) -> Objective:
+    """What the plan's network learns."""
+    if not plan.detector:
+        return SemanticObjective()
+    from napari_dasl.training.detection import DetectionObjective
+
+    return DetectionObjective()
