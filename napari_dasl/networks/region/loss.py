@@ -96,6 +96,19 @@ def region_loss(
     """
     if len(targets) != len(output.logits):
         raise ValueError(f"{len(targets)} targets for {len(output.logits)} samples")
+    # Autocast ends here: sums over boxes and voxels are made in float32. The heads that regions are given to go back to
+    # the precision of the features themselves.
+    with torch.autocast(output.logits.device.type, enabled=False):
+        sums = _parts(network, output, targets, weight)
+        # A batch of weights 0 still answers something that can be differentiated.
+        loss = sum(sums.values(), output.logits.float().sum() * 0)
+    return loss, {name: value.detach() for name, value in sums.items()}
+
+
+def _parts(
+    network: RegionNetwork, output: RegionOutput, targets: Sequence[Targets], weight: torch.Tensor | None
+) -> dict[str, torch.Tensor]:
+    """The parts of the loss, each the weighted mean over the samples."""
     device = output.logits.device
     truths = [_moved(each, device) for each in targets]
     share = output.logits.new_ones(len(truths), dtype=torch.float32) if weight is None else weight.to(device).float()
@@ -108,9 +121,7 @@ def region_loss(
             sums[name] = sums.get(name, torch.zeros((), device=device)) + share[image] * value / len(truths)
     if output.semantic is not None:
         sums["semantic"] = _semantic(output.semantic, truths, share)
-    # A batch of weights 0 still answers something that can be differentiated.
-    loss = sum(sums.values(), output.logits.float().sum() * 0)
-    return loss, {name: value.detach() for name, value in sums.items()}
+    return sums
 
 
 def _moved(truth: Targets, device: torch.device) -> Targets:
@@ -134,11 +145,8 @@ def _sample(
         matches = torch.where(_inside(anchors, truth.known), matches, IGNORED)
     positive = torch.nonzero(matches >= 0)[:, 0]
     negative = hard_negatives(logits.amax(1), matches)
-    parts = {
-        "class": classification(logits, truth.classes[matches.clamp(min=0)], positive, negative)
-        if len(truth.cubes)
-        else classification(logits, None, positive, negative)
-    }
+    classes = truth.classes[matches.clamp(min=0)] if len(truth.classes) else None
+    parts = {"class": classification(logits, classes, positive, negative)}
     parts["box"] = box_regression(deltas[positive], anchors[positive], truth.cubes[matches[positive]])
     with torch.no_grad():
         proposed = decode(deltas[positive], anchors[positive])
