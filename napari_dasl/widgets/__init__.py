@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_dasl.widgets.case_panel import CaseWidget
     from napari_dasl.widgets.dock import DaslDock
+    from napari_dasl.widgets.findings_panel import FindingsWidget
     from napari_dasl.widgets.learning import LearningWidget
     from napari_dasl.widgets.pseudo_review import PseudoReviewWidget
     from napari_dasl.widgets.worklist import WorklistWidget
 
-__all__ = ["CaseWidget", "DaslDock", "LearningWidget", "PseudoReviewWidget", "WorklistWidget"]
+__all__ = ["CaseWidget", "DaslDock", "FindingsWidget", "LearningWidget", "PseudoReviewWidget", "WorklistWidget"]
 
 _HOMES = {
     "CaseWidget": "case_panel",
     "DaslDock": "dock",
+    "FindingsWidget": "findings_panel",
     "LearningWidget": "learning",
     "PseudoReviewWidget": "pseudo_review",
     "WorklistWidget": "worklist",

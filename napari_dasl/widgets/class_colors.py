@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
-    from napari.utils.colormaps import DirectLabelColormap
+    from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap
 
 OKABE_ITO = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#D55E00", "#0072B2")
 """In an order that begins with the ones that stand out on grey; black is left out, because scans are dark."""
@@ -41,6 +41,17 @@ def class_colormap(count: int, *, light: bool = False) -> DirectLabelColormap:
     for number in range(1, count + 1):
         colors[number] = lighter(class_color(number)) if light else class_color(number)
     return DirectLabelColormap(color_dict=colors)
+
+
+def lesion_colormap(*, light: bool = False) -> CyclicLabelColormap:
+    """Return the napari colormap of numbered lesions: neighbouring numbers differ, after seven they come again."""
+    from napari.utils.colormaps import CyclicLabelColormap
+
+    own = [class_color(number) for number in range(1, len(OKABE_ITO) + 1)]
+    shades = [lighter(color) if light else color for color in own]
+    rgba = [[*(int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)), 1.0] for color in shades]
+    # The map takes a value modulo its length, and 0 is the background: value 1 has the second colour.
+    return CyclicLabelColormap(colors=np.array([rgba[-1], *rgba[:-1]], dtype=np.float32))
 
 
 def dashed_colormap(count: int, gaps: Sequence[int]) -> DirectLabelColormap:

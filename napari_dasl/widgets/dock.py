@@ -1,4 +1,4 @@
-"""The dock: how far we are, what is next, and under it the worklist, the case, the pseudo-labels and the learning."""
+"""The dock: how far we are, what is next; under it the worklist, the case, its findings, pseudo-labels and learning."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from qtpy.QtWidgets import (
 from napari_dasl.widgets import keys
 from napari_dasl.widgets.case_panel import CaseWidget
 from napari_dasl.widgets.disclosure import Disclosure
+from napari_dasl.widgets.findings_panel import FindingsWidget
 from napari_dasl.widgets.learning import LearningWidget
 from napari_dasl.widgets.message_strip import MessageStrip
 from napari_dasl.widgets.pseudo_review import PseudoReviewWidget
@@ -45,7 +46,7 @@ WIDTH, HEIGHT = 380, 640
 _CLOSE_CHECK_MS = 400
 _CASE_SHARE, _LEARNING_SHARE, _UNFOLDED_SHARE = 0.38, 0.26, 0.45
 _LEAST_WORKLIST, _LEAST_LEARNING, _ROOM_FOR_ALL = 150, 110, 850  # pixels
-_PSEUDO_SHARE, _BESIDE_PSEUDO = 0.4, 0.5  # while pseudo-labels are reviewed, the others step back
+_REVIEW_SHARE, _BESIDE_REVIEW = 0.4, 0.5  # while findings or pseudo-labels are reviewed, the others step back
 _ABOUT = (
     "<b>napari-dasl {version}</b><br>Deep active self-paced learning for CT, PET and MRI: you label, a network learns "
     "beside you and asks for the cases that teach it most.<br><br>Research software; not a medical device."
@@ -69,17 +70,20 @@ class DaslDock(QWidget):
         self.start_page = StartPage(self.session, self)
         self.worklist = WorklistWidget(viewer, self, with_facts=False)
         self.case = CaseWidget(viewer, self)
+        self.findings = FindingsWidget(viewer, self)
         self.pseudo = PseudoReviewWidget(viewer, self)
         self.learning = LearningWidget(viewer, self)
         self._window: QWidget | None = None
         self._arranged = False
         self._folded = False
+        self._findings_of: object = None
         self._newest: QWidget | None = None
         self._soon = _after(self, 30, self._arrange)
         self._into_view = _after(self, 50, self._bring_into_view)
         self._closing = _after(self, _CLOSE_CHECK_MS, self._after_close)
         self._build()
         self.keeper.updated.connect(self._refresh)
+        self.findings.changed.connect(self._findings_changed)
         self.pseudo.changed.connect(self._pseudo_changed)
         self.session.project_changed.connect(self._project_changed)
         self.session.case_opened.connect(self._retitle)
@@ -154,48 +158,72 @@ class DaslDock(QWidget):
         self.worklist_part = Disclosure("Worklist", self.worklist, opened=True, section=True)
         self._case_area, self._learning_area = _scrolled(self.case), _scrolled(self.learning)
         self.case_part = Disclosure("This case", self._case_area, opened=True, section=True)
+        self._findings_area = _scrolled(self.findings)
+        self.findings_part = Disclosure("Findings", self._findings_area, section=True)
         self._pseudo_area = _scrolled(self.pseudo)
         self.pseudo_part = Disclosure("Pseudo-labels", self._pseudo_area, section=True)
         self.learning_part = Disclosure("Learning", self._learning_area, opened=True, section=True)
-        self._parts = (self.worklist_part, self.case_part, self.pseudo_part, self.learning_part)
+        self._parts = (
+            self.worklist_part,
+            self.case_part,
+            self.findings_part,
+            self.pseudo_part,
+            self.learning_part,
+        )
+        self._reviews = ((self.findings_part, self._findings_area), (self.pseudo_part, self._pseudo_area))
         self._rest = QWidget(self)
         splitter = QSplitter(Qt.Orientation.Vertical, self)
         splitter.setChildrenCollapsible(False)
         splitter.setHandleWidth(5)
-        for part, stretch in zip((*self._parts, self._rest), (4, 3, 3, 3, 0), strict=True):
+        for part, stretch in zip((*self._parts, self._rest), (4, 3, 3, 3, 3, 0), strict=True):
             splitter.addWidget(part)
             splitter.setStretchFactor(splitter.indexOf(part), stretch)
         for part in self._parts:
             part.toggled.connect(self._sections_changed)
-        self.pseudo_part.toggled.connect(self._make_room)
+        for part, _ in self._reviews:
+            part.toggled.connect(self._make_room)
         splitter.splitterMoved.connect(self._handle_moved)
         for part in (*self.case.parts, *self.learning.parts):
             part.toggled.connect(self._unfolded)
-        for content in (self.case, self.pseudo, self.learning):
+        for content in (self.case, self.findings, self.pseudo, self.learning):
             content.installEventFilter(self)
         self.splitter = splitter
+        self._findings_changed()
         self._pseudo_changed()
         self._sections_changed()
         return splitter
 
+    def _findings_changed(self) -> None:
+        """Show the section of the findings where there are any; open it in a project that is about lesions."""
+        self.findings_part.set_title(self.findings.title())
+        self._show_part(self.findings_part, empty=self.findings.empty)
+        if not self.findings.empty and self._findings_of is not self.session.project:
+            self._findings_of = self.session.project
+            self.findings_part.set_open(self.findings.detects)
+
     def _pseudo_changed(self) -> None:
         """Show the section of the pseudo-labels while there are any."""
         self.pseudo_part.set_title(self.pseudo.title())
-        if self.pseudo_part.isHidden() != self.pseudo.empty:
-            self.pseudo_part.setHidden(self.pseudo.empty)
+        self._show_part(self.pseudo_part, empty=self.pseudo.empty)
+
+    def _show_part(self, part: Disclosure, *, empty: bool) -> None:
+        if part.isHidden() != empty:
+            part.setHidden(empty)
             self._sections_changed()
+            self._make_room()
 
     def _sections_changed(self, *_: object) -> None:
         self._rest.setVisible(not any(part.is_open for part in self._parts if not part.isHidden()))
         self._arranged = False
         self._arrange()
 
-    def _make_room(self, reviewing: bool) -> None:
-        """On a small screen the worklist folds while pseudo-labels are reviewed, and comes back after."""
-        if reviewing and self.worklist_part.is_open and self.splitter.height() < _ROOM_FOR_ALL:
+    def _make_room(self, *_: object) -> None:
+        """On a small screen the worklist folds while something is reviewed, and comes back after."""
+        self._learning_area.verticalScrollBar().setValue(0)
+        if self._reviewing and self.worklist_part.is_open and self.splitter.height() < _ROOM_FOR_ALL:
             self.worklist_part.set_open(False)
             self._folded = True
-        elif not reviewing and self._folded:
+        elif not self._reviewing and self._folded:
             self._folded = False
             self.worklist_part.set_open(True)
 
@@ -209,6 +237,8 @@ class DaslDock(QWidget):
         if opened and isinstance(part, QWidget):
             self._newest = part
             self._into_view.start()
+        elif not opened and not any(one.is_open for one in self.learning.parts):
+            self._learning_area.verticalScrollBar().setValue(0)
 
     def _bring_into_view(self) -> None:
         for area in (self._case_area, self._learning_area):
@@ -225,27 +255,55 @@ class DaslDock(QWidget):
 
     def _arrange(self) -> None:
         """Give the case what its buttons need, learning its first lines, and the worklist the rest."""
-        for area in (self._case_area, self._pseudo_area, self._learning_area):
+        for area in (self._case_area, self._findings_area, self._pseudo_area, self._learning_area):
             area.widget().setMinimumHeight(_height_for(area))  # Qt's own guess leaves a gap below wrapped texts
         if self._arranged:
             return
         total = self.splitter.height() - self.splitter.handleWidth() * (self.splitter.count() - 1)
-        beside = _BESIDE_PSEUDO if self._reviewing else 1.0
+        beside = _BESIDE_REVIEW if self._reviewing else 1.0
         case = self._share(self.case_part, self._case_area, total, _CASE_SHARE * beside)
         if self.case_part.is_open:  # its buttons are pressed for every scan: they are never cut
             case = max(case, self.case.buttons_bottom() + self._heading(self.case_part, self._case_area))
         unfolded = any(part.is_open for part in self.learning.parts)
         share = _UNFOLDED_SHARE if unfolded else _LEARNING_SHARE * beside
         learning = self._share(self.learning_part, self._learning_area, total, share)
-        pseudo = 0 if self.pseudo_part.isHidden() else self.pseudo_part.maximumHeight()
         if self._reviewing:
-            left = total - case - learning - self.worklist_part.maximumHeight()
-            pseudo = int(total * _PSEUDO_SHARE) if self.worklist_part.is_open else max(0, left)
-        rest = total - case - pseudo
+            learning = max(learning, min(self._first_lines(), int(total * _LEARNING_SHARE)))
+        spare = total - case - learning - self.worklist_part.maximumHeight() - sum(self._wanted_by_reviews())
+        if self._reviewing and not self.worklist_part.is_open and spare > 0:  # tables that are full leave the rest
+            more = min(spare, self._share(self.case_part, self._case_area, total, 1.0) - case)
+            case += max(0, more) if self.case_part.is_open else 0
+        reviews = self._review_heights(total, total - case - learning - self.worklist_part.maximumHeight())
+        rest = total - case - sum(reviews)
         if self.worklist_part.is_open and self.learning_part.is_open:
             learning = min(learning, max(_LEAST_LEARNING, rest - _LEAST_WORKLIST))
         worklist = max(0, rest - learning) if self.worklist_part.is_open else 0
-        self.splitter.setSizes([worklist, case, pseudo, learning, 0])
+        self.splitter.setSizes([worklist, case, *reviews, learning, 0])
+
+    def _first_lines(self) -> int:
+        """Return the height at which the button that starts a round is seen."""
+        if not self.learning_part.is_open:
+            return self.learning_part.maximumHeight()
+        return self.learning.buttons_bottom() + self._heading(self.learning_part, self._learning_area)
+
+    def _wanted_by_reviews(self) -> list[int]:
+        """Return the heights at which findings and pseudo-labels show every row."""
+        return [
+            0
+            if part.isHidden()
+            else self._share(part, area, 10**6, 1.0) + (table.hidden_height() if part.is_open else 0)
+            for (part, area), table in zip(self._reviews, (self.findings.table, self.pseudo.table), strict=True)
+        ]
+
+    def _review_heights(self, total: int, left: int) -> list[int]:
+        """Return the heights of findings and pseudo-labels: a share, or what is *left* beside a folded worklist."""
+        opened = [part.is_open and not part.isHidden() for part, _ in self._reviews]
+        folded = [0 if part.isHidden() else part.maximumHeight() for part, _ in self._reviews]
+        if not any(opened):
+            return folded
+        room = int(total * _REVIEW_SHARE) if self.worklist_part.is_open else max(0, left)
+        room -= sum(height for height, shown in zip(folded, opened, strict=True) if not shown)
+        return [room // sum(opened) if shown else height for height, shown in zip(folded, opened, strict=True)]
 
     def _share(self, part: Disclosure, area: QScrollArea, total: int, share: float) -> int:
         wanted = _height_for(area) + self._heading(part, area)
@@ -255,7 +313,7 @@ class DaslDock(QWidget):
 
     @property
     def _reviewing(self) -> bool:
-        return self.pseudo_part.is_open and not self.pseudo_part.isHidden()
+        return any(part.is_open and not part.isHidden() for part, _ in self._reviews)
 
     def _heading(self, part: Disclosure, area: QScrollArea) -> int:
         return max(part.height() - area.height() if part.is_open else 0, 26) + 4
@@ -331,7 +389,12 @@ class DaslDock(QWidget):
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """End the engine once the main window is really gone: closing it may still be refused."""
-        if event.type() == QEvent.Type.LayoutRequest and watched in (self.case, self.pseudo, self.learning):
+        if event.type() == QEvent.Type.LayoutRequest and watched in (
+            self.case,
+            self.findings,
+            self.pseudo,
+            self.learning,
+        ):
             self._soon.start()
         elif watched is self._window and event.type() == QEvent.Type.Close:
             self._closing.start()

@@ -74,6 +74,8 @@ class DraftKeeper(QObject):
         Cases whose revision is being written.
     author : str
         Who labels; goes with labels and efforts.
+    accepted_part : callable
+        Gives the part of a prediction's mask that *Accept* copies; all of it unless somebody rejected findings.
 
     Notes
     -----
@@ -101,6 +103,7 @@ class DraftKeeper(QObject):
         self._on_disk: dict[str, bool] = {}
         self._told = 0.0
         self.author = ""
+        self.accepted_part: Callable[[Any], Any] = lambda mask: mask
         self._autosave = QTimer(self)
         self._autosave.setInterval(AUTOSAVE_MS)
         self._autosave.timeout.connect(self._write_all)
@@ -274,9 +277,15 @@ class DraftKeeper(QObject):
     def accept(self, shown: Shown) -> None:
         """Put the prediction into the label layer as one step."""
         before = self._layers.label_copy()
-        self._layers.replace_label(shown.mask)
+        self._layers.replace_label(self.accepted_part(shown.mask))
         self.before_accept = before
         self._origin = (shown.model, shown.round)
+        self._clock.edit()
+        self._mark()
+
+    def drawn(self, origin: tuple[str, int | None] | None = None) -> None:
+        """Note that something was drawn at the annotator's wish; *origin* is the model and round it came from."""
+        self._origin = origin or self._origin
         self._clock.edit()
         self._mark()
 

@@ -48,7 +48,7 @@ def draft_shown(project: Project, opened: OpenCase, model: str | None, written: 
     if opened.shown is not None and opened.shown.model == model:
         return opened.shown.mask
     prediction = project.prediction(opened.case.id, model)
-    return None if prediction is None else to_display(prediction.label(), opened.picture, opened.case)
+    return None if prediction is None else to_display(project.label_from(prediction), opened.picture, opened.case)
 
 
 def add_effort(

@@ -56,8 +56,14 @@ class LayerStack(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._layers)
 
-    def put(self, role: str, data: NDArray[Any], spacing: Sequence[float], origin: Sequence[float]) -> Any:
-        """Show (z, y, x) *data* at its place in mm in the layer of *role*, which is made the first time."""
+    def put(self, role: str, data: NDArray[Any] | list[Any], spacing: Sequence[float], origin: Sequence[float]) -> Any:
+        """Show *data* at its place in mm in the layer of *role*, which is made the first time.
+
+        Parameters
+        ----------
+        data : (z, y, x) array, or list of (n, 3) arrays
+            Voxels; for the boxes of findings polygons, whose corners are in voxels.
+        """
         layer = self._layers.get(role)
         if layer is None:
             layer = new_layer(role, placed(data, spacing, origin))
@@ -72,7 +78,7 @@ class LayerStack(Mapping[str, Any]):
 
     def empty(self, role: str) -> Any:
         """Show nothing in the layer of *role*."""
-        return self.put(role, nothing(), *NOWHERE)
+        return self.put(role, [] if role == "findings" else nothing(), *NOWHERE)
 
     def _insert(self, role: str) -> None:
         """Put the layer of *role* at its height: the reference below, the other channels, then the overlays."""

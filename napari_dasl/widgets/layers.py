@@ -20,7 +20,7 @@ from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
 from napari_dasl.widgets.canvas_words import CanvasWords, title_of
-from napari_dasl.widgets.class_colors import class_colormap, class_features, dashed_colormap
+from napari_dasl.widgets.class_colors import class_colormap, class_features, dashed_colormap, lesion_colormap
 from napari_dasl.widgets.layer_stack import LayerStack
 from napari_dasl.widgets.new_layers import GAPS, ON_DEMAND, OVERLAYS, dress_channel, nothing, outline_width
 from napari_dasl.widgets.view_state import ViewState
@@ -54,7 +54,8 @@ class LayerBoard(QObject):
     Signals: ``painted()`` once per stroke; ``redrawn()`` when the label layer was redrawn though the slice did not
     change (undo, redo, and some harmless reasons); ``activity()`` on every sign of work at the canvas;
     ``overlays_changed()`` when visibility, outline, opacity or the paint class changed, or a map arrived.
-    Attribute ``has_map``: whether the uncertainty of the open case was read.
+    Attributes ``has_map``: whether the uncertainty of the open case was read; ``numbered``: whether the values of the
+    label number the lesions of one class.
     """
 
     painted = Signal()
@@ -67,6 +68,7 @@ class LayerBoard(QObject):
         self.viewer = viewer
         self._channels: tuple[Channel, ...] = ()
         self._classes: tuple[str, ...] = ("lesion",)
+        self.numbered = False
         self._swapping = False
         self._hidden = ["label", "prediction"]
         self._seen: dict[str, bool] = {}
@@ -93,6 +95,11 @@ class LayerBoard(QObject):
     def __contains__(self, role: str) -> bool:
         return role in self._layers
 
+    @property
+    def stack(self) -> LayerStack:
+        """The layers by their roles, to show more of them within :meth:`swap`."""
+        return self._layers
+
     def _made(self, role: str, layer: Layer) -> None:
         """Dress and listen to a new layer."""
         if role == "label":
@@ -107,11 +114,10 @@ class LayerBoard(QObject):
         layer.events.visible.connect(self._on_look)
 
     def _dress(self, role: str, layer: Labels) -> None:
-        if role == "pseudo-label":
-            layer.colormap = dashed_colormap(len(self._classes), GAPS)
-        else:
-            layer.colormap = class_colormap(len(self._classes), light=role == "prediction")
-        layer.features = class_features(self._classes)
+        count, light = len(self._classes), role == "prediction"
+        plain = lesion_colormap(light=light) if self.numbered else class_colormap(count, light=light)
+        layer.colormap = dashed_colormap(count, GAPS) if role == "pseudo-label" else plain
+        layer.features = class_features(() if self.numbered else self._classes)
 
     # -- a case ---------------------------------------------------------------------------------------------------
 
@@ -120,9 +126,9 @@ class LayerBoard(QObject):
         """Names of the classes; label k is the k-th."""
         return self._classes
 
-    def set_classes(self, names: Sequence[str]) -> None:
-        """Take the classes of a project, with their colours."""
-        self._classes = tuple(names)
+    def set_classes(self, names: Sequence[str], *, numbered: bool = False) -> None:
+        """Take the classes of a project, with their colours; *numbered* where labels number the lesions of the one."""
+        self._classes, self.numbered = tuple(names), numbered
         for role in ("label", "prediction", "pseudo-label"):
             if role in self._layers:
                 self._dress(role, self._layers[role])
@@ -131,7 +137,7 @@ class LayerBoard(QObject):
 
     def prepare(self, channels: Sequence[str]) -> None:
         """Make the layers of a project before its first case: the first layers of a napari take it two seconds."""
-        with self._swap():
+        with self.swap():
             for number, name in enumerate(channels):
                 if f"channel {number}" not in self._layers:
                     self._layers.empty(f"channel {number}").name = name
@@ -146,7 +152,7 @@ class LayerBoard(QObject):
         """Show a case: its channels, its label and its prediction, at the largest finding."""
         reference = opened.picture.channels[0]
         self.prepare([channel.name for channel in opened.picture.channels])
-        with self._swap():
+        with self.swap():
             self._remember_windows()
             self._view.keep()
             self._channels = opened.picture.channels
@@ -164,7 +170,7 @@ class LayerBoard(QObject):
             self._layers.put_back()
             self._view.apply(reference.spacing, reference.origin, reference.array.shape)
             self._found = opened.found
-            self._go_to(opened.focus)
+            self.go_to(opened.focus)
         self._words.title = title_of(opened)
         self._words.remark = ""
         self._write()
@@ -172,28 +178,33 @@ class LayerBoard(QObject):
 
     def show_prediction(self, shown: Shown | None, picture: Picture) -> None:
         """Show another prediction of the open case; the label layer stays untouched."""
-        with self._swap():
+        with self.swap():
             self._show_prediction(shown, picture.channels[0])
             self._show_maps(None)
 
     def show_pseudo(self, line: NDArray[np.uint8] | None, picture: Picture) -> None:
         """Show the dashed outline of the open case's pseudo-label (see ``new_layers.dashed``); None takes it away."""
-        with self._swap():
+        with self.swap():
             self._show_pseudo(line, picture.channels[0])
         self.overlays_changed.emit()
 
+    @property
+    def reference(self) -> Channel | None:
+        """The scan of the open case that labels are drawn on; None while the screen is empty."""
+        return self._channels[0] if self._channels else None
+
     def show_maps(self, maps: Maps) -> None:
         """Show uncertainty and probability, which arrive a moment after the case."""
-        with self._swap():
+        with self.swap():
             self._show_maps(maps)
         self.overlays_changed.emit()
         if not self._found and maps.regions:
             self._found = True
-            self._go_to(maps.regions[0])
+            self.go_to(maps.regions[0])
 
     def clear(self) -> None:
         """Empty the screen; the layers stay for the next case."""
-        with self._swap():
+        with self.swap():
             self._remember_windows()
             self._channels = ()
             for role, layer in self._layers.items():
@@ -242,7 +253,7 @@ class LayerBoard(QObject):
             self._layers.put(role, data, reference.spacing, reference.origin)
 
     @contextmanager
-    def _swap(self) -> Iterator[None]:
+    def swap(self) -> Iterator[None]:
         """Stand for changes of our own, which are neither strokes nor somebody's wish about windows."""
         self._swapping = True
         try:
@@ -263,16 +274,20 @@ class LayerBoard(QObject):
 
     def replace_label(self, mask: NDArray[Any]) -> None:
         """Put *mask* into the label layer as one step of undo; beyond :data:`UNDO_LIMIT_VOXELS` undo is cleared."""
+        indices = np.nonzero(self._layers["label"].data != mask)
+        self.write_label(indices, mask[indices])
+
+    def write_label(self, indices: tuple[NDArray[np.intp], ...], values: NDArray[Any] | int) -> None:
+        """Put *values* at *indices* (z, y, x) of the label as one step of undo, limited as in :meth:`replace_label`."""
         layer = self._layers["label"]
-        current = layer.data
-        indices = np.nonzero(current != mask)
         if not indices[0].size:
             return
-        with self._swap():
+        with self.swap():
+            written = np.broadcast_to(np.asarray(values, dtype=layer.data.dtype), indices[0].shape)
             if indices[0].size <= UNDO_LIMIT_VOXELS:
-                layer.data_setitem(indices, mask[indices].astype(current.dtype))
+                layer.data_setitem(indices, np.array(written))
             else:
-                current[...] = mask
+                layer.data[indices] = written
                 layer.refresh()
                 self._forget_undo(layer)
             layer.refresh()
@@ -368,12 +383,13 @@ class LayerBoard(QObject):
         if not self._regions:
             return ""
         self._region = (self._region + 1) % len(self._regions)
-        self._go_to(self._regions[self._region])
+        self.go_to(self._regions[self._region])
         self._words.remark = f"uncertain region {self._region + 1} of {len(self._regions)}"
         self._write()
         return self._words.remark
 
-    def _go_to(self, voxel: tuple[int, int, int]) -> None:
+    def go_to(self, voxel: tuple[int, int, int]) -> None:
+        """Go to the slices through *voxel* (z, y, x)."""
         reference = self._channels[0]
         self._view.look_at(
             tuple(

@@ -165,6 +165,11 @@ class LearningWidget(QWidget):
         model = snapshot.active_model if snapshot is not None else None
         return "Learning" if model is None or model.round is None else f"Learning · model of round {model.round}"
 
+    def buttons_bottom(self) -> int:
+        """Return how far down (pixels) the buttons end that start, resume or stop a round."""
+        shown = [button for button in (self.start, self.resume, self.cancel) if button.isVisible()]
+        return max((button.geometry().bottom() + 8 for button in shown), default=0)
+
     def plan(self) -> RoundPlan:
         """Return the plan that the form says.
 

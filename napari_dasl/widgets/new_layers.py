@@ -6,7 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Shapes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 # napari shows this as a pop-up at every turn to 3D; there it draws the labels filled, which is what one expects.
 warnings.filterwarnings("ignore", message="Contours are not displayed during 3D rendering")
 
-OVERLAYS = ("prediction", "pseudo-label", "label", "probability", "uncertainty")
+OVERLAYS = ("prediction", "pseudo-label", "label", "probability", "uncertainty", "findings")
 """Roles of our layers above the channels, from bottom to top. The label lies over the prediction it may be equal to."""
 
-ON_DEMAND = ("pseudo-label",)
+ON_DEMAND = ("pseudo-label", "findings")
 """Overlays that are made when they are first shown; most people never review a pseudo-label."""
 
 UNSURE_LIMITS = (0.0, 0.5)
@@ -58,7 +58,12 @@ def new_layer(role: str, place: dict[str, Any]) -> Layer:
     Label and prediction are outlines, so that the anatomy under them stays visible, and the pseudo-label is a dashed
     one (see :func:`dashed`); probability and uncertainty are hidden until somebody asks for them. Filling in 3D is off
     (``n_edit_dimensions`` 2), because one click into the background of a CT would take seconds in the window's thread.
+    The boxes of findings are filled strips (see :mod:`napari_dasl.widgets.finding_boxes`).
     """
+    if role == "findings":
+        layer = Shapes(**place, ndim=3, name="boxes of findings", edge_width=0, opacity=0.9)
+        layer.editable = False
+        return layer
     if role in {"label", "prediction", "pseudo-label"}:
         layer = Labels(**place, name=role, opacity=1.0 if role == "pseudo-label" else 0.9)
         layer.contour = {"label": outline_width(place["data"]), "prediction": 1}.get(role, 0)

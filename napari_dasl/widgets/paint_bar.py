@@ -100,7 +100,7 @@ class PaintBar(QWidget):
             chip.setIconSize(QSize(11, 11))
             chip.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
             chip.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-            chip.setToolTip(f"Paint {name}")
+            chip.setToolTip(f"Begin another {name}" if self.session.layers.numbered else f"Paint {name}")
             chip.setStyleSheet(
                 "QToolButton { padding: 2px 5px; border: 1px solid transparent; border-radius: 4px; }"
                 f"QToolButton:checked {{ border-color: {class_color(number)}; }}"
@@ -110,13 +110,16 @@ class PaintBar(QWidget):
             self.chips.append(chip)
 
     def _choose(self, number: int, _checked: bool = False) -> None:
-        self.session.layers.paint_with(number)
+        board = self.session.layers
+        if board.numbered:  # the next lesion that is drawn is another one
+            number = int(board.label_view().max(initial=0)) + 1
+        board.paint_with(number)
         self._show_looks()
 
     def _show_looks(self) -> None:
         board = self.session.layers
         for number, chip in enumerate(self.chips, 1):
-            chip.setChecked(board.paint_class == number)
+            chip.setChecked(board.numbered or board.paint_class == number)
         self.overlays.setChecked(board.is_visible("label") or board.is_visible("prediction"))
         self.uncertainty.setChecked(board.is_visible("uncertainty"))
         self.outline.setChecked(board.outline)
@@ -133,13 +136,22 @@ class PaintBar(QWidget):
             return
         case_id, mask = opened.case.id, session.layers.label_view()
         spacing, count = opened.picture.channels[0].spacing, len(self._names)
+        numbered = session.layers.numbered
 
-        def show(volumes: list[float]) -> None:
+        def measure() -> list[str]:
+            highest = int(mask.max(initial=0)) if numbered else count
+            volumes = class_volumes(mask, highest, spacing)
+            if not numbered:
+                return [volume_words(volume) for volume in volumes]
+            lesions = sum(volume > 0 for volume in volumes)
+            return [f"× {lesions}  {volume_words(sum(volumes))}" if lesions else volume_words(0)]
+
+        def show(texts: list[str]) -> None:
             if session.case_id == case_id:
-                for chip, name, volume in zip(self.chips, self._names, volumes, strict=False):
-                    chip.setText(f"{name}  {volume_words(volume)}")
+                for chip, name, text in zip(self.chips, self._names, texts, strict=False):
+                    chip.setText(f"{name}  {text}")
 
-        run_in_background(self, lambda: class_volumes(mask, count, spacing), show, lambda _: None)
+        run_in_background(self, measure, show, lambda _: None)
 
 
 def _square(color: str) -> QIcon:

@@ -38,8 +38,8 @@ class Shown:
 
     Attributes
     ----------
-    mask : (z, y, x) uint8
-        Predicted classes on the display grid.
+    mask : (z, y, x) uint8 or uint16
+        Predicted classes, or numbers of lesions where the project's labels number them, on the display grid.
     model, round, created
         Which model drew it, in which round it was trained, and when it was predicted.
     """
@@ -224,7 +224,7 @@ def _read_shown(project: Project, case: Case, picture: Picture) -> Shown | None:
     if prediction is None:
         return None
     rounds = {model.id: model.round for model in project.models()}
-    mask = to_display(prediction.label(), picture, case)
+    mask = to_display(project.label_from(prediction), picture, case)
     return Shown(mask, prediction.model, rounds.get(prediction.model), prediction.created)
 
 
@@ -376,7 +376,7 @@ class CaseReader:
             case=case,
             picture=picture,
             saved_mask=saved,
-            mask=np.array(mask),
+            mask=np.array(mask, dtype=_dtype(project)),
             base=base,
             revision=max(numbers, default=None),
             has_draft=has_draft,
@@ -400,4 +400,4 @@ def _or_remark(remarks: list[str], read: Callable[[], Any]) -> Any:
 
 
 def _dtype(project: Project) -> type[np.unsignedinteger[Any]]:
-    return np.uint8 if len(project.config.classes) < 256 else np.uint16
+    return np.uint16 if project.config.instances or len(project.config.classes) > 255 else np.uint8

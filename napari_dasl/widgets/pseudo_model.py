@@ -5,13 +5,13 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QRectF, QSize, QSortFilterProxyModel, Qt
-from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSize, QSortFilterProxyModel, Qt
+from qtpy.QtWidgets import QStyledItemDelegate
 
 from napari_dasl.project.names import natural
 from napari_dasl.project.records import CaseState
 from napari_dasl.widgets.case_facts import volume_words
+from napari_dasl.widgets.cells import SIGN_WIDTH, begin_cell, paint_bar, paint_sign
 from napari_dasl.widgets.pseudo_rows import PseudoState
 from napari_dasl.widgets.worklist_model import SIGNS, StateSign
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from qtpy.QtCore import QObject
     from qtpy.QtGui import QPainter
+    from qtpy.QtWidgets import QStyleOptionViewItem
 
     from napari_dasl.widgets.pseudo_rows import PseudoRow
 
@@ -169,48 +170,18 @@ class PseudoDelegate(QStyledItemDelegate):
         if row is None or column not in (PseudoColumn.WEIGHT, PseudoColumn.STATE):
             super().paint(painter, option, index)
             return
-        styled = QStyleOptionViewItem(option)
-        self.initStyleOption(styled, index)
-        text, styled.text = styled.text, ""
-        if styled.widget is not None:
-            styled.widget.style().drawControl(QStyle.ControlElement.CE_ItemViewItem, styled, painter, styled.widget)
         painter.save()
-        ink = styled.palette.color(styled.palette.ColorRole.Text)
+        styled, text = begin_cell(self, painter, option, index)
         if column is PseudoColumn.WEIGHT:
-            self._paint_weight(painter, styled, row, text, ink)
+            paint_bar(painter, styled, row.weight, PSEUDO_SIGNS[PseudoState.IN_USE].colour, text, _BAR_WIDTH)
         else:
-            self._paint_state(painter, styled, PSEUDO_SIGNS[row.state], text, ink)
+            paint_sign(painter, styled, PSEUDO_SIGNS[row.state], text)
         painter.restore()
 
     def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex) -> QSize:
         """Leave room for the bar or the shape beside the text."""
         size = super().sizeHint(option, index)
-        extra = {PseudoColumn.WEIGHT: _BAR_WIDTH + 6, PseudoColumn.STATE: 18}.get(PseudoColumn(index.column()), 0)
+        extra = {PseudoColumn.WEIGHT: _BAR_WIDTH + 6, PseudoColumn.STATE: SIGN_WIDTH}.get(
+            PseudoColumn(index.column()), 0
+        )
         return QSize(size.width() + extra, size.height())
-
-    @staticmethod
-    def _paint_weight(painter: QPainter, option: QStyleOptionViewItem, row: PseudoRow, text: str, ink: QColor) -> None:
-        box = QRectF(option.rect).adjusted(4, 0, -4, 0)
-        height = min(9.0, box.height() - 8)
-        track = QRectF(box.left(), box.center().y() - height / 2, _BAR_WIDTH, height)
-        painter.fillRect(track, QColor(128, 128, 128, 60))
-        painter.fillRect(
-            QRectF(track.left(), track.top(), max(1.0, _BAR_WIDTH * min(1.0, row.weight)), height),
-            QColor(PSEUDO_SIGNS[PseudoState.IN_USE].colour),
-        )
-        painter.setPen(ink)
-        painter.drawText(
-            box.adjusted(_BAR_WIDTH + 5, 0, 0, 0),
-            int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft),
-            text,
-        )
-
-    @staticmethod
-    def _paint_state(painter: QPainter, option: QStyleOptionViewItem, sign: StateSign, text: str, ink: QColor) -> None:
-        box = option.rect.adjusted(4, 0, -2, 0)
-        place = int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft)
-        painter.setPen(QColor(sign.colour))
-        painter.drawText(box, place, sign.symbol)
-        painter.setPen(ink)
-        words = option.fontMetrics.elidedText(text, Qt.TextElideMode.ElideRight, max(0, box.width() - 16))
-        painter.drawText(box.adjusted(16, 0, 0, 0), place, words)

@@ -5,15 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QItemSelectionModel, QModelIndex, QSize, Qt, Signal
+from qtpy.QtCore import QModelIndex, Qt, Signal
 from qtpy.QtWidgets import (
-    QAbstractItemView,
     QGridLayout,
     QHBoxLayout,
-    QHeaderView,
     QPushButton,
     QSizePolicy,
-    QTableView,
     QVBoxLayout,
     QWidget,
 )
@@ -23,6 +20,7 @@ from napari_dasl.widgets.pseudo_keeper import pseudo_keeper_for
 from napari_dasl.widgets.pseudo_model import PseudoColumn, PseudoDelegate, PseudoModel, PseudoProxy
 from napari_dasl.widgets.pseudo_rows import PseudoRow, PseudoSnapshot, PseudoState, quality_words, summary_words
 from napari_dasl.widgets.pseudo_verbs import DECIDABLE, PseudoVerbs
+from napari_dasl.widgets.review_table import ReviewTable, review_button
 from napari_dasl.widgets.session import session_for
 from napari_dasl.widgets.wrapped_label import wrapped_label
 
@@ -30,36 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import napari.viewer  # napari passes the viewer to a widget whose annotation reads exactly like this
-    from qtpy.QtGui import QHideEvent, QKeyEvent, QShowEvent
+    from qtpy.QtGui import QHideEvent, QShowEvent
 
 _LETTERS = ("A", "E", "R")
 _WIDTHS = {PseudoColumn.WEIGHT: 84, PseudoColumn.LOSS: 50, PseudoColumn.VOLUME: 62, PseudoColumn.STATE: 84}
-
-
-class PseudoTable(QTableView):
-    """The table; Enter opens, and the letters on the buttons press them.
-
-    Notes
-    -----
-    Signal: ``letter(str)``, one of A, E and R.
-    """
-
-    letter = Signal(str)
-
-    def sizeHint(self) -> QSize:
-        """Ask for two rows; where there is room the table takes it."""
-        return QSize(300, self.horizontalHeader().height() + 2 * self.verticalHeader().defaultSectionSize() + 4)
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Open the case under the cursor with Enter, decide with a letter."""
-        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.currentIndex().isValid():
-            self.activated.emit(self.currentIndex())
-            return
-        pressed = event.text().upper()
-        if pressed in _LETTERS and not event.modifiers() and not event.isAutoRepeat():
-            self.letter.emit(pressed)
-            return
-        super().keyPressEvent(event)
 
 
 class PseudoReviewWidget(QWidget):
@@ -116,40 +88,23 @@ class PseudoReviewWidget(QWidget):
         layout.addWidget(self.quality)
         layout.addLayout(self._checks)
 
-    def _build_table(self) -> QTableView:
-        table = PseudoTable(self)
-        table.setModel(self.proxy)
+    def _build_table(self) -> ReviewTable:
+        table = ReviewTable(self.proxy, "".join(_LETTERS), _WIDTHS, PseudoColumn.CASE, self)
         table.setItemDelegate(PseudoDelegate(table))
-        table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        table.setShowGrid(False)
-        table.setWordWrap(False)
-        table.setTabKeyNavigation(False)
-        table.setSortingEnabled(True)
         table.sortByColumn(PseudoColumn.WEIGHT, Qt.SortOrder.AscendingOrder)
         table.setAccessibleName("Pseudo-labels")
         table.setToolTip("Enter or a double click opens the case with the pseudo-label's dashed outline.")
-        table.verticalHeader().hide()
-        table.verticalHeader().setDefaultSectionSize(22)
-        table.setMinimumHeight(70)  # two rows under the heading
-        header = table.horizontalHeader()
-        header.setHighlightSections(False)
-        header.setMinimumSectionSize(30)
-        header.setSectionResizeMode(PseudoColumn.CASE, QHeaderView.ResizeMode.Stretch)
-        for column, width in _WIDTHS.items():
-            table.setColumnWidth(column, width)
         table.activated.connect(self._open)
         table.selectionModel().currentChanged.connect(self._chosen)
         table.letter.connect(self._press)
         return table
 
     def _build_buttons(self) -> QHBoxLayout:
-        self.accept = _button(
+        self.accept = review_button(
             "Accept  A", "Make it a label of yours: the network learns from it with full weight.", self._accept
         )
-        self.edit = _button("Edit  E", "Open it as a draft, to correct it. Nothing is saved yet.", self._edit)
-        self.reject = _button("Reject  R", "Never learn from it again, in this project.", self._reject)
+        self.edit = review_button("Edit  E", "Open it as a draft, to correct it. Nothing is saved yet.", self._edit)
+        self.reject = review_button("Reject  R", "Never learn from it again, in this project.", self._reject)
         line = QHBoxLayout()
         line.setSpacing(4)
         for button in (self.accept, self.edit, self.reject):
@@ -167,14 +122,14 @@ class PseudoReviewWidget(QWidget):
                 button.deleteLater()
         self.offers = []
         for line, case in enumerate(audits):
-            check = _button(
+            check = review_button(
                 f"Check blind: {case}",
                 "<qt>Drawn by lot. Label it without seeing what the network drew; the overlap of both tells how good "
                 "its pseudo-labels are.</qt>",
                 partial(self.checks.start, case),
             )
             tip = f"Do not check {case}; it stays a pseudo-label."
-            skip = _button("Skip", tip, partial(self.checks.skip, case))
+            skip = review_button("Skip", tip, partial(self.checks.skip, case))
             skip.setAccessibleName(f"Skip the blind check of {case}")
             for column, button in enumerate((check, skip)):
                 button.setStyleSheet("QPushButton { padding: 2px 6px; }")
@@ -216,9 +171,7 @@ class PseudoReviewWidget(QWidget):
     def _select(self, case_id: str | None) -> None:
         place = self.model.row_of(case_id)
         if place >= 0:
-            index = self.proxy.mapFromSource(self.model.index(place, 0))
-            flags = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
-            self.table.selectionModel().setCurrentIndex(index, flags)
+            self.table.choose(place)
 
     def _chosen(self, current: QModelIndex, previous: QModelIndex) -> None:
         row = self.chosen()
@@ -307,17 +260,6 @@ class PseudoReviewWidget(QWidget):
 
     def _next_after(self, row: PseudoRow) -> PseudoRow | None:
         """Return the next row in the order on the screen that can be decided, else the first such."""
-        shown = [
-            self.model.rows[self.proxy.mapToSource(self.proxy.index(number, 0)).row()]
-            for number in range(self.proxy.rowCount())
-        ]
+        shown = [self.model.rows[place] for place in self.table.order()]
         at = next(number for number, one in enumerate(shown) if one.case == row.case)
         return next((one for one in shown[at + 1 :] + shown[:at] if one.state in DECIDABLE), None)
-
-
-def _button(text: str, tip: str, action: Callable[[], object]) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tip)
-    button.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # a click leaves the keyboard with the picture
-    button.clicked.connect(lambda: action())
-    return button

@@ -163,7 +163,7 @@ class Session(QObject):
         self._agenda.waiting = waiting
         self._opener.bind(project)
         self._drafts.bind(project)
-        self.layers.set_classes(project.config.classes)
+        self.layers.set_classes(project.config.classes, numbered=project.config.instances)
         self.busy.emit("")
         self._prefetch()
         self.layers.prepare(project.config.channels)

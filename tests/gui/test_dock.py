@@ -39,7 +39,8 @@ def test_the_window_loads_no_torch():
 def test_unknown_names_are_refused():
     import napari_dasl.widgets as widgets
 
-    assert dir(widgets) == ["CaseWidget", "DaslDock", "LearningWidget", "PseudoReviewWidget", "WorklistWidget"]
+    names = ("CaseWidget", "DaslDock", "FindingsWidget", "LearningWidget", "PseudoReviewWidget", "WorklistWidget")
+    assert dir(widgets) == list(names)
     with pytest.raises(AttributeError, match="no attribute 'Dock'"):
         widgets.Dock  # noqa: B018 - the lookup is what is tested
 
@@ -53,7 +54,7 @@ def test_the_manifest_names_things_that_exist():
         module, _, name = str(command.python_name).partition(":")
         assert callable(getattr(importlib.import_module(module), name)), command.id
     widgets = {str(widget.command): widget.display_name for widget in manifest.contributions.widgets}
-    assert list(widgets.values()) == ["DASL", "Worklist", "This case", "Learning", "Pseudo-labels"]
+    assert list(widgets.values()) == ["DASL", "Worklist", "This case", "Findings", "Learning", "Pseudo-labels"]
 
 
 @pytest.mark.gui
