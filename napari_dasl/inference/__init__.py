@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_dasl.inference.findings import Facts, facts
-    from napari_dasl.inference.predictor import Predictor
+    from napari_dasl.inference.predictor import Predicted, Predictor
     from napari_dasl.inference.signatures import signature
     from napari_dasl.inference.sliding import predict
     from napari_dasl.inference.tiling import windows
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # No module is called like the name it gives: importing it would put the module in the name's place.
 _HOME = {
     "Facts": "findings",
+    "Predicted": "predictor",
     "Predictor": "predictor",
     "facts": "findings",
     "predict": "sliding",
@@ -25,7 +26,7 @@ _HOME = {
     "windows": "tiling",
 }
 
-__all__ = ["Facts", "Predictor", "facts", "predict", "signature", "windows"]
+__all__ = ["Facts", "Predicted", "Predictor", "facts", "predict", "signature", "windows"]
 
 
 def __getattr__(name: str) -> Any:

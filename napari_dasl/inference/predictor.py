@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import nn
 
 from napari_dasl.errors import InputError
 from napari_dasl.events import CancelCheck, Report, never, silent
 from napari_dasl.inference.dropout import dropouts
 from napari_dasl.inference.memory import memory_guard
+from napari_dasl.inference.region.candidates import Candidates, Grid
+from napari_dasl.inference.region.confidence import own_loss
+from napari_dasl.inference.region.pasting import Assembled, assemble
+from napari_dasl.inference.region.thresholds import Thresholds, findings
+from napari_dasl.inference.region.windows import lay, look
 from napari_dasl.inference.sliding import PrecisionName, predict
+from napari_dasl.project.instances import MOST_FINDINGS, Instance, describe, number_lesions
 from napari_dasl.training.device import Precision
+from napari_dasl.training.normalise import outside
 from napari_dasl.training.prepare import from_network_grid, to_network_grid
 
 if TYPE_CHECKING:
@@ -26,8 +35,34 @@ if TYPE_CHECKING:
 _AIR_HU = -500.0  # half way between air and water
 
 
+@dataclass(frozen=True)
+class Predicted:
+    """What a network says about a scan, on the scan's own grid.
+
+    Attributes
+    ----------
+    probability : array, float32, (K + 1, z, y, x)
+        Background first; adds up to 1.
+    instances : tuple of Instance
+        The findings one by one. Those that are kept make up the most probable classes.
+    ids : array, uint16, (z, y, x)
+        The finding that each voxel belongs to, 0 for none.
+    self_loss : float or None
+        Training loss against the network's own decision, where the network has one that the probability does not tell
+        (:func:`napari_dasl.inference.region.confidence.own_loss`); None where it follows from the probability.
+    """
+
+    probability: NDArray[np.float32]
+    instances: tuple[Instance, ...]
+    ids: NDArray[np.uint16]
+    self_loss: float | None
+
+
 class Predictor:
     """A network with everything it needs to predict a scan.
+
+    A semantic network is averaged over overlapping windows of its training patch. A detector looks through windows as
+    large as memory allows, and what they find is clustered (see :mod:`napari_dasl.inference.region`).
 
     Parameters
     ----------
@@ -38,14 +73,18 @@ class Predictor:
     device : torch.device or str
     precision : Precision or {"fp32", "bf16"}
         From :func:`napari_dasl.training.device.choose_precision`, or its name.
-    overlap : float
-        Share of a window that the next one covers again.
+    overlap : float, optional
+        Share of a window that the next one covers again. Half where not given; for a detector what its largest
+        regions need.
     batch : int
-        Windows per call of the network.
+        Windows per call of a semantic network.
     mirror : bool
         Average over mirrorings along the axes that training mirrored, 2 to 8 times the work. Off by default.
-    skip_air : bool
-        In CT, do not look into windows that hold nothing above −500 HU. Off by default.
+    skip_air : bool, optional
+        In CT, do not look into windows that hold nothing above −500 HU. Where not given, detectors do so: their
+        windows are so large that one without a vessel, a wall or skin lies outside the body.
+    thresholds : Thresholds, optional
+        Of a detector: from which score a finding counts, and which boxes are one. 0.5 and 0.3 where not given.
     """
 
     def __init__(
@@ -55,10 +94,11 @@ class Predictor:
         device: torch.device | str = "cpu",
         precision: Precision | PrecisionName = "fp32",
         *,
-        overlap: float = 0.5,
+        overlap: float | None = None,
         batch: int = 1,
         mirror: bool = False,
-        skip_air: bool = False,
+        skip_air: bool | None = None,
+        thresholds: Thresholds | None = None,
     ) -> None:
         self.plan = plan
         self.device = torch.device(device)
@@ -66,7 +106,8 @@ class Predictor:
         self.overlap = overlap
         self.batch = batch
         self.mirror = tuple("zyx".index(axis) for axis in plan.augmentation.mirror) if mirror else ()
-        self.skip_air = skip_air and plan.modality == "CT"
+        self.skip_air = (plan.detector if skip_air is None else skip_air) and plan.modality == "CT"
+        self.thresholds = thresholds or Thresholds()
         with memory_guard("moving the network to its device", "Close other programs, or predict on the processor."):
             self.network = network.to(self.device, memory_format=self.precision.layout(plan.spatial_dims))
 
@@ -100,8 +141,108 @@ class Predictor:
         Cancelled, OutOfMemory, WorkError
             See :func:`napari_dasl.inference.predict`.
         """
+        if self.plan.detector:
+            return self._assembled(self.candidates(image, spacing, report, cancelled)).probability
+        return self._semantic(image, spacing, None, report, cancelled)
+
+    def predict(
+        self,
+        image: NDArray[np.float32],
+        spacing: Sequence[float],
+        report: Report = silent,
+        cancelled: CancelCheck = never,
+    ) -> Predicted:
+        """Everything that the network says about a scan: class probabilities, and findings one by one.
+
+        The findings of a semantic network are the connected components of its most probable classes (at most
+        :data:`~napari_dasl.project.instances.MOST_FINDINGS`, the largest), each with the mean probability of its
+        class as score.
+
+        Parameters and errors are those of :meth:`case`.
+        """
+        voxel = (float(spacing[0]), float(spacing[1]), float(spacing[2]))
+        if self.plan.detector:
+            return self.finished(self.candidates(image, spacing, report, cancelled))
+        probability = self._semantic(image, spacing, None, report, cancelled)
+        with memory_guard(_counting(image), "Close other programs and predict the scan again."):
+            return _components(probability, voxel)
+
+    def candidates(
+        self,
+        image: NDArray[np.float32],
+        spacing: Sequence[float],
+        report: Report = silent,
+        cancelled: CancelCheck = never,
+        *,
+        dropout_seed: int | None = None,
+    ) -> Candidates:
+        """What the windows of a detector find, before it is clustered: what thresholds are tuned on.
+
+        Parameters and errors are those of :meth:`case`; with *dropout_seed* dropout stays on.
+
+        Raises
+        ------
+        InputError
+            When the network is no detector.
+        """
+        if not self.plan.detector:
+            raise InputError(
+                f"The network {self.plan.network} does not find lesions one by one.", "Choose a model of a detector."
+            )
+        network: Any = self.network
+        values = self._grid(image, spacing)
+        grid = Grid(_triple(values.shape[1:]), _triple(image.shape[1:]), (*map(float, spacing),))  # type: ignore[arg-type]
+        windows = lay(
+            grid.shape,
+            self.plan.patch,
+            int(network.divisor),
+            planar=self.plan.spatial_dims == 2,
+            overlap=self.overlap,
+            largest=float(network.roi_scale) * max(network.anchor_sizes),
+            occupied=_occupied(image[0], grid.shape) if self.skip_air else None,
+        )
+        return look(
+            network,
+            values,
+            grid,
+            windows,
+            fill=[outside(rule) for rule in self.plan.normalisation],
+            device=self.device,
+            precision=self.precision,
+            mirror=self.mirror,
+            dropout_seed=dropout_seed,
+            report=report,
+            cancelled=cancelled,
+        )
+
+    def finished(self, candidates: Candidates) -> Predicted:
+        """The prediction that *candidates* make with the thresholds of this predictor."""
+        made = self._assembled(candidates)
+        instances = describe(
+            made.ids,
+            {number: one.label for number, one in enumerate(made.findings, start=1)},
+            {number: one.score for number, one in enumerate(made.findings, start=1)},
+            candidates.grid.spacing,
+            made.kept,
+        )
+        return Predicted(made.probability, instances, made.ids, own_loss(made, self.thresholds))
+
+    def _assembled(self, candidates: Candidates) -> Assembled:
+        scan = " × ".join(str(length) for length in candidates.grid.scan)
+        with memory_guard(f"drawing the findings of a scan of {scan} voxels", "Close other programs."):
+            found = findings(candidates, self.thresholds.nms)
+            return assemble(found, candidates.grid, len(self.plan.classes), self.thresholds)
+
+    def _semantic(
+        self,
+        image: NDArray[np.float32],
+        spacing: Sequence[float],
+        dropout_seed: int | None,
+        report: Report,
+        cancelled: CancelCheck,
+    ) -> NDArray[np.float32]:
         grid = self._grid(image, spacing)
-        probability = self._on_grid(grid, image, None, report, cancelled)
+        probability = self._on_grid(grid, image, dropout_seed, report, cancelled)
         # Both grids at once are the peak of memory, and this one has done its work.
         del grid
         return _back(probability, image)
@@ -142,6 +283,11 @@ class Predictor:
                 "This model has no dropout, so several passes of it say the same.",
                 "Older plans lack it: write dropout = 0.1 under [network_options] in plan.toml, and train anew.",
             )
+        if self.plan.detector:
+            for number in range(count):
+                seen = self.candidates(image, spacing, cancelled=cancelled, dropout_seed=seed + number)
+                yield self._assembled(seen).probability
+            return
         grid = self._grid(image, spacing)
         for number in range(count):
             yield _back(self._on_grid(grid, image, seed + number, silent, cancelled), image)
@@ -174,7 +320,7 @@ class Predictor:
             grid,
             patch=self.plan.patch,
             out_channels=self.plan.out_channels,
-            overlap=self.overlap,
+            overlap=0.5 if self.overlap is None else self.overlap,
             batch=self.batch,
             device=self.device,
             precision=self.precision.dtype,
@@ -193,6 +339,25 @@ def _back(probability: NDArray[np.floating], image: NDArray[np.float32]) -> NDAr
         return from_network_grid(probability, image.shape[1:])
 
 
+def _components(probability: NDArray[np.float32], spacing: tuple[float, float, float]) -> Predicted:
+    """A semantic prediction with its connected components as findings."""
+    ids, labels = number_lesions(probability.argmax(axis=0).astype(np.uint8), most=MOST_FINDINGS)
+    scores = {}
+    for number, region in enumerate(ndimage.find_objects(ids), start=1):
+        if region is not None:
+            inside = ids[region] == number
+            scores[number] = float(probability[(labels[number], *region)][inside].mean(dtype=np.float64))
+    return Predicted(probability, describe(ids, labels, scores, spacing), ids.astype(np.uint16, copy=False), None)
+
+
+def _triple(shape: Sequence[int]) -> tuple[int, int, int]:
+    return int(shape[0]), int(shape[1]), int(shape[2])
+
+
+def _counting(image: NDArray[np.float32]) -> str:
+    return f"counting the findings of a scan of {' × '.join(str(length) for length in image.shape[1:])} voxels"
+
+
 def _resampling(image: NDArray[np.float32]) -> str:
     return f"resampling a scan of {' × '.join(str(length) for length in image.shape[1:])} voxels"
 
@@ -203,4 +368,5 @@ def _occupied(scan: NDArray[np.float32], shape: Sequence[int]) -> NDArray[np.boo
         np.minimum((np.arange(new) + 0.5) * old // new, old - 1).astype(np.intp)
         for old, new in zip(scan.shape, shape, strict=True)
     ]
-    return np.asarray(scan[np.ix_(*nearest)] > _AIR_HU)
+    # A slice at a time: the scan is large, and only what is above the threshold is kept.
+    return np.stack([scan[z][np.ix_(nearest[1], nearest[2])] > _AIR_HU for z in nearest[0]])

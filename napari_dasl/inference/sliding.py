@@ -111,7 +111,7 @@ def predict(
     hint = "Choose a smaller patch or fewer windows at a time, or close other programs."
     with (
         memory_guard(f"predicting a volume of {size} voxels", hint),
-        _evaluating(network),
+        evaluating(network),
         dropping(network, dropout_seed),
         torch.inference_mode(),
     ):
@@ -269,7 +269,7 @@ def _check(image: NDArray[np.floating], patch: Sequence[int], occupied: NDArray[
 
 
 @contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
+def evaluating(network: nn.Module) -> Iterator[None]:
     """Run a network in evaluation mode, and leave every part of it in the mode it was in."""
     modes = [(part, part.training) for part in network.modules()]
     network.eval()

@@ -1,0 +1,276 @@
+"""A detector over a whole scan: overlapping windows, or slices, one after the other."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from napari_dasl.errors import Cancelled, WorkError
+from napari_dasl.events import CancelCheck, Progress, Report, never, silent
+from napari_dasl.inference.dropout import dropping
+from napari_dasl.inference.memory import memory_guard
+from napari_dasl.inference.region.candidates import Candidates
+from napari_dasl.inference.sliding import evaluating
+from napari_dasl.inference.tiling import axis_starts
+from napari_dasl.training.patches import cut
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_dasl.inference.region.candidates import Grid
+    from napari_dasl.training.device import Precision
+
+Triple = tuple[int, int, int]
+
+VOXELS = 128**3
+"""Voxels of a call of the network: larger windows overlap less in all, and this many need about 2 GB."""
+
+FLOOR = 0.02
+"""Scores below are not looked at. It is far under any threshold: FROC curves need what nearly counts."""
+
+_TWICE = 0.5
+_MOST = 50
+_MARGIN = 16
+"""Voxels that are kept around what is not air, so that the network sees what it saw in training."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Where a detector looks.
+
+    Attributes
+    ----------
+    size : (z, y, x)
+        Of a window, in voxels; (1, y, x) for slices.
+    starts : tuple of (z, y, x)
+        First voxel of each window, which lies outside the scan where the scan is smaller than the window.
+    """
+
+    size: Triple
+    starts: tuple[Triple, ...]
+
+
+def lay(
+    shape: Sequence[int],
+    patch: Sequence[int],
+    divisor: int,
+    *,
+    planar: bool,
+    overlap: float | None,
+    largest: float,
+    occupied: NDArray[np.bool_] | None = None,
+) -> Windows:
+    """Lay windows over a scan.
+
+    A window may be larger than the training patch, for a network of convolutions takes any size: it grows evenly to
+    :data:`VOXELS`, or to the scan. Along an axis where one window does not hold the scan, windows overlap by
+    *overlap*, or, without it, by what the largest region needs to lie whole in one of them: a quarter to a half.
+
+    Parameters
+    ----------
+    shape : (z, y, x)
+        Voxels of the scan on the network's grid.
+    patch : (z, y, x)
+        Of the training plan.
+    divisor : int
+        Sides of a window are multiples of it, but for the single slice of a *planar* one.
+    planar : bool
+    overlap : float, optional
+        Share of a window, in [0, 1).
+    largest : float
+        Side of the largest region that is common, in voxels.
+    occupied : array, bool, (z, y, x), optional
+        Windows without a true voxel are left out, and no window begins or ends far from one.
+
+    Raises
+    ------
+    InputError
+        When the overlap is out of range.
+    """
+    spans = _spans(shape, occupied)
+    if spans is None:
+        return Windows(_size(shape, patch, divisor, planar), ())
+    lengths = [stop - start for start, stop in spans]
+    size = _size(lengths, patch, divisor, planar)
+    starts = []
+    for axis, (length, side) in enumerate(zip(lengths, size, strict=True)):
+        shift = spans[axis][0] - max(0, side - length) // 2
+        share = overlap if overlap is not None else min(0.5, max(0.25, largest / side))
+        axis_overlap = 0.0 if planar and axis == 0 else share
+        starts.append([shift + first for first in axis_starts(max(length, side), side, axis_overlap)])
+    corners = [(z, y, x) for z in starts[0] for y in starts[1] for x in starts[2]]
+    if occupied is not None:
+        corners = [corner for corner in corners if _touches(occupied, corner, size)]
+    return Windows(size, tuple(corners))
+
+
+def _spans(shape: Sequence[int], occupied: NDArray[np.bool_] | None) -> list[tuple[int, int]] | None:
+    """First and last voxel, plus one, along each axis of what has to be looked at; None when that is nothing."""
+    if occupied is None:
+        return [(0, int(length)) for length in shape]
+    spans = []
+    for axis, length in enumerate(shape):
+        held = np.flatnonzero(occupied.any(axis=tuple(other for other in range(3) if other != axis)))
+        if not held.size:
+            return None
+        spans.append((max(0, int(held[0]) - _MARGIN), min(int(length), int(held[-1]) + 1 + _MARGIN)))
+    return spans
+
+
+def _touches(occupied: NDArray[np.bool_], corner: Triple, size: Triple) -> bool:
+    box = tuple(slice(max(0, first), max(0, first + side)) for first, side in zip(corner, size, strict=True))
+    return bool(occupied[box].any())
+
+
+def _size(shape: Sequence[int], patch: Sequence[int], divisor: int, planar: bool) -> Triple:
+    """Sides of a window: at least the patch or the scan, grown evenly as far as :data:`VOXELS` and the scan allow."""
+    axes = (1, 2) if planar else (0, 1, 2)
+    most = [math.ceil(length / divisor) * divisor for length in shape]
+    size = [math.ceil(side / divisor) * divisor for side in patch]
+    size = [min(side, limit) for side, limit in zip(size, most, strict=True)]
+    if planar:
+        size[0] = 1
+    while True:
+        able = [axis for axis in axes if size[axis] < most[axis]]
+        grown = [axis for axis in able if math.prod(size) // size[axis] * (size[axis] + divisor) <= VOXELS]
+        if not grown:
+            return size[0], size[1], size[2]
+        size[min(grown, key=lambda axis: size[axis])] += divisor
+
+
+def look(
+    network: Any,
+    image: NDArray[np.floating],
+    grid: Grid,
+    windows: Windows,
+    *,
+    fill: Sequence[float],
+    device: torch.device,
+    precision: Precision,
+    mirror: Sequence[int] = (),
+    dropout_seed: int | None = None,
+    report: Report = silent,
+    cancelled: CancelCheck = never,
+) -> Candidates:
+    """Let a detector look at every window of a scan.
+
+    Parameters
+    ----------
+    network : RegionNetwork
+        On *device*; comes back in the mode (training or not) it came in.
+    image : array, (C, z, y, x)
+        Normalised, on the network's grid.
+    grid : Grid
+    windows : Windows
+    fill : sequence of float
+        What stands for the world outside the scan, per channel, as in training.
+    device, precision
+    mirror : sequence of int
+        Axes (0 z, 1 y, 2 x) to mirror; each of the 2^n mirrored views counts as a window of its own.
+    dropout_seed : int, optional
+        Leave dropout on, and drop what follows from this seed.
+    report, cancelled
+        Told and asked between two calls of the network.
+
+    Raises
+    ------
+    Cancelled
+        When asked to stop; nothing is kept.
+    OutOfMemory
+        When a window does not fit into memory.
+    WorkError
+        When the network gives something that is no number.
+    """
+    dims = int(network.spatial_dims)
+    sides = windows.size[-dims:]
+    batch = max(1, VOXELS // math.prod(windows.size)) if dims == 3 else max(1, VOXELS // 4 // math.prod(sides))
+    rows = _Rows(dims, int(network.mask_size))
+    size = " × ".join(str(length) for length in image.shape[1:])
+    with (
+        memory_guard(f"predicting a volume of {size} voxels", "Close other programs, or predict on the processor."),
+        evaluating(network),
+        dropping(network, dropout_seed),
+        torch.inference_mode(),
+    ):
+        for first in range(0, len(windows.starts), batch):
+            if cancelled():
+                raise Cancelled("The prediction was stopped.", "Nothing of this scan was kept.")
+            group = windows.starts[first : first + batch]
+            tiles = np.stack([cut(image, start, windows.size, fill) for start in group]).astype(np.float32, copy=False)
+            tensor = torch.from_numpy(tiles if dims == 3 else tiles[:, :, 0])
+            tensor = tensor.to(device).contiguous(memory_format=precision.layout(dims))
+            for axes in _flips(mirror, dims):
+                with precision.autocast(device):
+                    output = network(torch.flip(tensor, [axis + 2 for axis in axes]) if axes else tensor)
+                    found = network.detect(output, sides, score=FLOOR, nms=_TWICE, limit=_MOST)
+                for start, one in zip(group, found, strict=True):
+                    rows.add(start, sides, one, grid.shape, axes)
+            report(Progress(name="predict", done=first + len(group), total=len(windows.starts)))
+    return rows.candidates(float(network.roi_scale), grid)
+
+
+def _flips(mirror: Sequence[int], dims: int) -> list[tuple[int, ...]]:
+    """The sets of axes of a window to turn round, the empty one first."""
+    axes = [axis - (3 - dims) for axis in mirror if axis >= 3 - dims]
+    return [some for count in range(len(axes) + 1) for some in combinations(axes, count)]
+
+
+class _Rows:
+    """Collects what windows found."""
+
+    def __init__(self, dims: int, mask_size: int) -> None:
+        self.dims = dims
+        self.cubes = [np.zeros((0, dims + 1))]
+        self.scores = [np.zeros(0)]
+        self.classes = [np.zeros(0, dtype=np.intp)]
+        self.masks = [np.zeros((0, *(mask_size,) * dims), dtype=np.float16)]
+        self.window = [np.zeros(0, dtype=np.intp)]
+        self.windows: list[list[float]] = []
+        self.slices: list[int] = []
+
+    def add(self, start: Triple, sides: Sequence[int], found: Any, shape: Triple, turned: Sequence[int]) -> None:
+        """Add the detections of the window that begins at *start*; what is centred outside the scan is none.
+
+        The window was seen with the axes *turned* the other way round.
+        """
+        shift = np.asarray(start[-self.dims :], dtype=np.float64)
+        cubes = found.cubes.double().cpu().numpy()
+        scores = found.scores.double().cpu().numpy()
+        if not (np.isfinite(cubes).all() and np.isfinite(scores).all()):
+            raise WorkError(
+                "The network gave values that are no numbers.",
+                "Predict in single precision, or train the model again.",
+            )
+        masks = found.masks.float().cpu().numpy().astype(np.float16)
+        for axis in turned:
+            cubes[:, axis] = sides[axis] - cubes[:, axis]
+            masks = np.flip(masks, axis + 1)
+        cubes[:, :-1] += shift
+        inside = ((cubes[:, :-1] >= 0) & (cubes[:, :-1] < shape[-self.dims :])).all(axis=1) & (cubes[:, -1] > 0)
+        self.cubes.append(cubes[inside])
+        self.scores.append(scores[inside])
+        self.classes.append(found.classes.cpu().numpy().astype(np.intp)[inside])
+        self.masks.append(masks[inside])
+        self.window.append(np.full(int(inside.sum()), len(self.windows), dtype=np.intp))
+        self.windows.append([*shift, *(shift + np.asarray(sides, dtype=np.float64))])
+        self.slices.append(0 if self.dims == 3 else start[0])
+
+    def candidates(self, roi_scale: float, grid: Grid) -> Candidates:
+        return Candidates(
+            cubes=np.concatenate(self.cubes),
+            scores=np.concatenate(self.scores),
+            classes=np.concatenate(self.classes),
+            masks=np.concatenate(self.masks),
+            window=np.concatenate(self.window),
+            windows=np.array(self.windows, dtype=np.float64).reshape(-1, 2 * self.dims),
+            slices=np.array(self.slices, dtype=np.intp),
+            roi_scale=roi_scale,
+            grid=grid,
+        )
