@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
+from scipy import ndimage
 
 from napari_dasl.errors import Cancelled, InputError
 from napari_dasl.events import CancelCheck, Phase, Progress, Report, never, silent
+from napari_dasl.training.lesions import diameters, lesion_table, numbered, slice_diameters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +47,9 @@ class Fingerprint(BaseModel):
 
     ``shapes`` and ``spacings`` are per case in the order (z, y, x); ``class_voxels`` holds the median number of voxels
     of each class over the cases in which it occurs (0 where it occurs in none); ``lesion_extent`` is the median
-    bounding box of all classes together, in voxels.
+    bounding box of all classes together, in voxels. ``lesion_diameters`` holds the longest side of the box of every
+    lesion in mm, and ``slice_diameters`` the same of every section of a lesion in a slice; a label that does not number
+    its lesions has one for every connected component.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,6 +62,8 @@ class Fingerprint(BaseModel):
     intensities: tuple[Intensity, ...]
     class_voxels: tuple[float, ...]
     lesion_extent: tuple[float, float, float]
+    lesion_diameters: tuple[float, ...] = ()
+    slice_diameters: tuple[float, ...] = ()
 
     @property
     def cases(self) -> int:
@@ -103,6 +109,23 @@ class _Samples:
             scan_maximum=float(np.median(self.maximum)),
             zero_fraction=float(np.mean(self.zeros)),
         )
+
+
+class _Lesions:
+    """Sizes of the lesions, gathered over the cases."""
+
+    def __init__(self) -> None:
+        self.whole: list[float] = []
+        self.sections: list[float] = []
+
+    def add(self, label: NDArray[Any], case: CaseData) -> None:
+        box = ndimage.find_objects((label > 0).astype(np.uint8))
+        if not box:
+            return
+        ids, classes = numbered(label[box[0]], instances=case.instances)
+        table = lesion_table(ids, classes)
+        self.whole += diameters(table, case.spacing)
+        self.sections += slice_diameters(ids, table, case.spacing)
 
 
 def _extent(mask: NDArray[np.bool_]) -> tuple[int, int, int] | None:
@@ -151,6 +174,7 @@ def measure(
     samples = [_Samples() for _ in channels]
     volumes: list[list[int]] = [[] for _ in classes]
     extents: list[tuple[int, int, int]] = []
+    lesions = _Lesions()
     shapes: list[tuple[int, int, int]] = []
     ordered = sorted(cases, key=lambda case: case.id)
     for done, case in enumerate(ordered):
@@ -163,7 +187,9 @@ def measure(
         for channel, sample in enumerate(samples):
             sample.add(image[channel], mask, rng)
         if label is not None:
-            counts = np.bincount(np.asarray(label).ravel(), minlength=len(classes) + 1)
+            lesions.add(np.asarray(label), case)
+            values = mask if case.instances else np.asarray(label)
+            counts = np.bincount(values.ravel(), minlength=len(classes) + 1)
             for k, found in enumerate(counts[1 : len(classes) + 1]):
                 if found:
                     volumes[k].append(int(found))
@@ -181,4 +207,6 @@ def measure(
         intensities=tuple(sample.summary(name) for sample, name in zip(samples, channels, strict=True)),
         class_voxels=tuple(float(np.median(v)) if v else 0.0 for v in volumes),
         lesion_extent=(float(middle[0]), float(middle[1]), float(middle[2])),
+        lesion_diameters=tuple(lesions.whole),
+        slice_diameters=tuple(lesions.sections),
     )

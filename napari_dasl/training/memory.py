@@ -34,7 +34,8 @@ def estimate_memory_mb(plan: TrainingPlan, device: torch.device | str = "cpu") -
         if not any(True for _ in module.children()):
             module.register_forward_hook(count)
     with torch.no_grad():
-        network(torch.zeros((1, plan.in_channels, *plan.patch), device="meta"))
+        sides = plan.patch[1:] if plan.spatial_dims == 2 else plan.patch
+        network(torch.zeros((1, plan.in_channels, *sides), device="meta"))
     weights = sum(parameter.numel() for parameter in network.parameters())
     values = outputs * plan.batch * KEPT_PER_OUTPUT + weights * WEIGHT_COPIES
     own = BASE_MEMORY_MB if torch.device(device).type == "cpu" else 0

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from napari_dasl.errors import ProjectError
 from napari_dasl.networks.families import family
-from napari_dasl.training import topology
+from napari_dasl.training import detector_plan, topology
 from napari_dasl.training.normalise import Normalisation, derive_normalisation
 from napari_dasl.volumes.atomic import write_bytes_atomic
 
@@ -76,7 +76,7 @@ class TrainingPlan(BaseModel):
         default=0.99, ge=0, lt=1, description="Weights are averaged over steps with this memory; 0 takes the last ones."
     )
     foreground: float = Field(
-        default=0.4, ge=0, le=1, description="The fraction of patches centred on a labelled voxel."
+        default=0.4, ge=0, le=1, description="The fraction of patches centred on a labelled voxel, or showing a lesion."
     )
     augmentation: Augmentation = Augmentation()
     normalisation: tuple[Normalisation, ...] = Field(min_length=1, description="One per channel.")
@@ -95,6 +95,8 @@ class TrainingPlan(BaseModel):
         if min(self.patch) < 1:
             raise ValueError("patch must be positive")
         strides = self.network_options.get("strides")
+        if self.detector:
+            _check_detector(self)
         if strides:
             multiple = topology.divisor(strides)
             wrong = [p for p, m in zip(self.patch, multiple, strict=True) if p % m]
@@ -175,6 +177,18 @@ class TrainingPlan(BaseModel):
             found = "" if first["type"] in ("missing", "value_error") else f" (found {first['input']!r})"
             text = first["msg"].removeprefix("Value error, ")
             raise ProjectError(f"The training plan {path} is wrong at {key}: {text}{found}.", hint) from error
+
+
+def _check_detector(plan: TrainingPlan) -> None:
+    """Refuse what a detector cannot work with: boxes are cubes, and sides are halved four times."""
+    sides = plan.patch[1:] if plan.spatial_dims == 2 else plan.patch
+    if plan.spatial_dims == 2 and plan.patch[0] != 1:
+        raise ValueError(f"patch {list(plan.patch)} must be one slice thick for a network of slices")
+    if any(side % detector_plan.DIVISOR for side in sides):
+        raise ValueError(f"patch {list(plan.patch)} must be a multiple of {detector_plan.DIVISOR} along every axis")
+    steps = plan.spacing[1:] if plan.spatial_dims == 2 else plan.spacing
+    if max(steps) > 1.001 * min(steps):
+        raise ValueError(f"spacing {list(plan.spacing)} must be the same along every axis for {plan.network}")
 
 
 def _table(model: BaseModel, table: Any) -> Any:
@@ -273,6 +287,18 @@ def derive(
             f"{len(fingerprint.channels)} channel(s), and the plan asks for {list(classes)} and {in_channels}.",
             "Measure the labelled scans again.",
         )
+    shared: dict[str, Any] = {
+        "modality": modality,
+        "channels": fingerprint.channels,
+        "classes": classes,
+        "network": network,
+        "steps": steps or 0,
+        "augmentation": Augmentation(mirror=_mirror(classes)),
+        "normalisation": tuple(derive_normalisation(i, modality) for i in fingerprint.intensities),
+        "seed": seed,
+    }
+    if family(network).detector:
+        return _detector(fingerprint, memory_mb, compute, shared)
     spacing = topology.target_spacing(fingerprint.spacings, fingerprint.shapes)
     grids = [
         topology.network_shape(shape, have, spacing)
@@ -288,10 +314,6 @@ def derive(
     batch = int(np.clip(step_voxels // int(np.prod(patch)), 2, 8))
     values = topology.activation_values(patch, widths, strides) * batch
     return TrainingPlan(
-        modality=modality,
-        channels=fingerprint.channels,
-        classes=classes,
-        network=network,
         network_options={
             "channels": list(widths),
             "strides": [list(s) for s in strides],
@@ -301,12 +323,33 @@ def derive(
         spacing=spacing,
         patch=patch,
         batch=batch,
-        steps=steps or 0,
-        augmentation=Augmentation(mirror=_mirror(classes)),
-        normalisation=tuple(derive_normalisation(i, modality) for i in fingerprint.intensities),
-        seed=seed,
         memory_estimate_mb=round(BASE_MEMORY_MB + values * 4 / 1e6),
+        **shared,
     )
+
+
+def _detector(
+    fingerprint: Fingerprint, memory_mb: float, compute: Literal["cpu", "cuda"], shared: dict[str, Any]
+) -> TrainingPlan:
+    """The plan of a network that finds lesions one by one."""
+    dims = family(shared["network"]).spatial_dims
+    settings = detector_plan.settle(fingerprint, dims, memory_mb - BASE_MEMORY_MB, compute)
+    return TrainingPlan(
+        network_options={**settings.options, "dropout": DROPOUT},
+        spacing=settings.spacing,
+        patch=settings.patch,
+        batch=settings.batch,
+        learning_rate=DETECTOR_RATE,
+        foreground=DETECTOR_FOREGROUND,
+        memory_estimate_mb=round(BASE_MEMORY_MB + settings.memory_mb),
+        **shared,
+    )
+
+
+DETECTOR_FOREGROUND = 0.7
+"""Of the patches of a detector, so many show a lesion (Wang et al., MICCAI 2018)."""
+
+DETECTOR_RATE = 2e-3
 
 
 DROPOUT = 0.1
