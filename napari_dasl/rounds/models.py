@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from napari_dasl.errors import ProjectError
 from napari_dasl.inference import Predictor
+from napari_dasl.inference.region.thresholds import Thresholds
 from napari_dasl.training import device as devices
 from napari_dasl.training.plan import TrainingPlan
 from napari_dasl.training.weights import load_network
@@ -54,8 +55,12 @@ def keep(folder: Path, weights: Path, plan: TrainingPlan, device: str) -> None:
 
 
 def predictor(folder: Path, device: str = "auto") -> Predictor:
-    """Return the network whose weights and plan lie in *folder*, ready to predict on *device*."""
+    """Return the network whose weights and plan lie in *folder*, ready to predict on *device*.
+
+    A detector has the thresholds that were chosen for it; before that, those that every detector starts with.
+    """
     plan = TrainingPlan.from_file(folder / PLAN)
     place = devices.choose(device)
     network = load_network(folder / WEIGHTS, plan, place)
-    return Predictor(network, plan, place, devices.measure_precision(plan, network, place))
+    thresholds = Thresholds.from_file(folder) if plan.detector else None
+    return Predictor(network, plan, place, devices.measure_precision(plan, network, place), thresholds=thresholds)

@@ -125,7 +125,7 @@ def _asked(
     weights = model.folder / STUDENT
     if project.config.selfpaced.view == "teacher" and weights.exists():
         last = load_network(weights, network.plan, network.device)
-        student = Predictor(last, network.plan, network.device, network.precision)
+        student = Predictor(last, network.plan, network.device, network.precision, thresholds=network.thresholds)
     names = [one.id for one in project.models()]
     return _Asked(project, model, tuple(reversed(names[: names.index(model.id)])), network, passes, student)
 
@@ -156,8 +156,10 @@ def _work(
 def _predict_one(asked: _Asked, case: Case, cancelled: CancelCheck) -> None:
     project, network = asked.project, asked.network
     image = project.read_image_array(case.id)
-    probability = network.case(image, case.spacing, cancelled=cancelled)
-    scores = measure(probability, image, case.spacing) | _against_before(asked, case, probability)
+    predicted = network.predict(image, case.spacing, cancelled=cancelled)
+    probability = predicted.probability
+    scores = measure(probability, image, case.spacing, own_loss=predicted.self_loss)
+    scores |= _against_before(asked, case, probability)
     if asked.student is not None:
         other = asked.student.case(image, case.spacing, cancelled=cancelled)
         scores |= measure_teacher(probability, other)
@@ -165,7 +167,9 @@ def _predict_one(asked: _Asked, case: Case, cancelled: CancelCheck) -> None:
         seed = int(chance(f"passes:{asked.model.id}:{case.id}", project.config.seed) * 2**31)
         scores |= measure_passes(network.passes(image, case.spacing, asked.passes, seed, cancelled))
     vector = signature(probability, grid=project.config.ranking.signature)
-    project.save_prediction(case.id, asked.model.id, probability, vector, scores)
+    project.save_prediction(
+        case.id, asked.model.id, probability, vector, scores, instances=predicted.instances, ids=predicted.ids
+    )
 
 
 def _against_before(asked: _Asked, case: Case, probability: NDArray[np.floating]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari_dasl.errors import Cancelled
 from napari_dasl.events import Log, Phase
+from napari_dasl.inference.region import thresholds
 from napari_dasl.rounds.detecting import lesions
 from napari_dasl.rounds.models import predictor
 
@@ -25,8 +26,6 @@ def tune(stage: Stage, folder: Path) -> None:
     Cancelled
         Between two scans; nothing is stored yet.
     """
-    from napari_dasl.inference.region import thresholds
-
     if not stage.guard or (folder / thresholds.FILE).exists():
         return
     stage.report(Phase(name="guard", text=f"Choosing the threshold on {len(stage.guard)} scans of the guard set."))
