@@ -147,7 +147,7 @@ class RegionNetwork(nn.Module):  # type: ignore[misc]  # torch has no types here
         logits, deltas = self.head(pyramid.levels[0])
         fine = pyramid.fine
         semantic = None if self.semantic is None else self.semantic(fine)
-        if torch.is_autocast_enabled(image.device.type):
+        if image.device.type != "meta" and torch.is_autocast_enabled(image.device.type):
             # A normalisation may have answered in float32; the type tells later calls how to compute.
             fine = fine.to(torch.get_autocast_dtype(image.device.type))
         return RegionOutput(logits, deltas, fine, semantic, pyramid.levels)
