@@ -14,9 +14,9 @@ from monai.data.box_utils import box_iou
 
 from napari_dasl.errors import WorkError
 
-# Boxes of falling score are looked at in blocks: against what the blocks before have kept, then among themselves.
-# Larger blocks compare more boxes that are about to go; smaller ones wait more often.
-BLOCK = 256
+# Boxes of falling score are looked at in blocks: among themselves, and what stays against all that are left. Larger
+# blocks compare more boxes that are about to go; smaller ones wait more often.
+BLOCK = 128
 
 
 def to_corners(cubes: torch.Tensor) -> torch.Tensor:
@@ -117,16 +117,14 @@ def nms(
     volumes = _volumes(columns)
     labels = None if classes is None else classes[order]
     kept = order.new_zeros(0)
-    for start in range(0, len(order), BLOCK):
-        block = torch.arange(start, min(start + BLOCK, len(order)), device=order.device)
-        if len(kept):
-            block = block[~_overlapping(columns, volumes, labels, kept, block, threshold).any(dim=0)]
+    left = torch.arange(len(order), device=order.device)
+    while len(left) and (limit is None or len(kept) < limit):
+        block, left = left[:BLOCK], left[BLOCK:]
         pairs = _overlapping(columns, volumes, labels, block, block, threshold).triu_(1)
-        kept = torch.cat((kept, block[_survivors(pairs)]))
-        if limit is not None and len(kept) >= limit > 0:
-            kept = kept[:limit]
-            break
-    return order[kept]
+        block = block[_survivors(pairs)]
+        kept = torch.cat((kept, block))
+        left = left[~_overlapping(columns, volumes, labels, block, left, threshold).any(dim=0)]
+    return order[kept[:limit]]
 
 
 def _volumes(columns: list[torch.Tensor]) -> torch.Tensor:
