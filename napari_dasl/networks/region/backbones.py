@@ -91,13 +91,15 @@ class FineDecoder(nn.Module):  # type: ignore[misc]  # torch has no types here
         self.lateral_half = convolution(spatial_dims, stem, half, 1)
         self.mix_half = convolution(spatial_dims, half, half)
         self.up_full = deconvolution(spatial_dims, half, features)
-        self.lateral_full = convolution(spatial_dims, in_channels, features)
+        # Not normalised by itself: at full resolution that costs as much as a convolution.
+        self.lateral_full = (nn.Conv3d if spatial_dims == 3 else nn.Conv2d)(in_channels, features, 3, padding=1)
+        self.join = nn.LeakyReLU(0.01, inplace=True)
         self.mix_full = convolution(spatial_dims, features, features)
 
     def forward(self, image: torch.Tensor, stem: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
         """(N, features, …) of the image, the stem's features at half, and the pyramid's at a quarter of it."""
         half = self.mix_half(self.up_half(level) + self.lateral_half(stem))
-        fine: torch.Tensor = self.mix_full(self.up_full(half) + self.lateral_full(image))
+        fine: torch.Tensor = self.mix_full(self.join(self.up_full(half) + self.lateral_full(image)))
         return fine
 
 
