@@ -62,6 +62,20 @@ def lesion_table(ids: NDArray[Any], classes: Sequence[int] | NDArray[np.int64]) 
     return np.asarray(rows, np.int32).reshape(-1, COLUMNS)
 
 
+def lesion_index(ids: NDArray[Any], limit: int, seed: int = 0) -> NDArray[np.int16]:
+    """Up to *limit* voxels of each lesion of a numbered map, (n, 4) int16: number, z, y, x."""
+    rng = np.random.default_rng(seed)
+    found = [np.zeros((0, 4), np.int16)]
+    for index, box in enumerate(ndimage.find_objects(np.asarray(ids))):
+        if box is None:
+            continue
+        place = np.argwhere(ids[box] == index + 1) + [part.start for part in box]
+        if len(place) > limit:
+            place = place[np.sort(rng.choice(len(place), limit, replace=False))]
+        found.append(np.insert(place, 0, index + 1, axis=1).astype(np.int16))
+    return np.concatenate(found)
+
+
 def _share(mask: NDArray[np.bool_], first: int, axis: int, old: int, new: int, span: tuple[int, int]) -> Any:
     """Resample one axis of a cut-out *mask*, whose voxel 0 is voxel *first* of the scan, onto the voxels *span*."""
     position = np.clip((np.arange(*span) + 0.5) * old / new - 0.5, 0, old - 1) - first

@@ -143,16 +143,14 @@ class Prepared:
         return self.label is not None or (self.negatives is not None and len(self.negatives) > 0)
 
 
-def foreground_index(
-    label: NDArray[Any], classes: int, seed: int = 0, limit: int = COORDINATES_PER_CLASS
-) -> NDArray[np.int16]:
-    """Up to *limit* voxels of each class, (n, 4) int16: class, z, y, x."""
+def foreground_index(label: NDArray[np.uint8], classes: int, seed: int = 0) -> NDArray[np.int16]:
+    """Up to :data:`COORDINATES_PER_CLASS` voxels of each class, (n, 4) int16: class, z, y, x."""
     rng = np.random.default_rng(seed)
     found = []
     for k in range(1, classes + 1):
         flat = np.flatnonzero(label == k)
-        if flat.size > limit:
-            flat = np.sort(rng.choice(flat, limit, replace=False))
+        if flat.size > COORDINATES_PER_CLASS:
+            flat = np.sort(rng.choice(flat, COORDINATES_PER_CLASS, replace=False))
         place = np.stack([np.full(flat.size, k), *np.unravel_index(flat, label.shape)], axis=1)
         found.append(place.astype(np.int16))
     return np.concatenate(found) if found else np.zeros((0, 4), np.int16)
@@ -244,7 +242,7 @@ class Cache:
                 self._check_count(case, len(classes))
                 made = lesions.resample_lesions(numbers, shape)
                 _publish(path, made)
-                _publish(index_path, foreground_index(made, len(classes), limit=COORDINATES_PER_LESION))
+                _publish(index_path, lesions.lesion_index(made, COORDINATES_PER_LESION))
                 _publish(table_path, lesions.lesion_table(made, classes))
                 ids, index, table = (
                     _stored(path, np.uint16),
