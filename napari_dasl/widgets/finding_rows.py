@@ -11,7 +11,7 @@ from napari_dasl.widgets.pieces import Piece, pieces_of
 from napari_dasl.widgets.prefetch import to_display
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
     from numpy.typing import NDArray
@@ -129,18 +129,15 @@ class Findings:
                     found.add(one.id)
         return frozenset(found)
 
-    def without_rejected(self, mask: NDArray[Any]) -> NDArray[Any]:
-        """Return a prediction (z, y, x) without the voxels of rejected findings; *mask* itself where there are none."""
-        refused = [self.pieces[number] for number in self._of("rejected") if number in self.pieces]
-        if not refused:
+    def without(self, mask: NDArray[Any], refused: Collection[int]) -> NDArray[Any]:
+        """Return a prediction (z, y, x) without the voxels of the *refused* findings; *mask* itself without any."""
+        gone = [self.pieces[number] for number in refused if number in self.pieces]
+        if not gone:
             return mask
         left = np.array(mask)
-        for piece in refused:
+        for piece in gone:
             left[piece.region][piece.mask] = 0
         return left
-
-    def _of(self, state: FindingState) -> list[int]:
-        return [number for number, verdict in self.verdicts.items() if verdict == state]
 
 
 def read_findings(project: Project, opened: OpenCase, earlier: Findings) -> Findings:

@@ -208,7 +208,7 @@ class FindingVerbs(QObject):
         opened, found = self.session.opened, self.keeper.snapshot
         if opened is None or found.case != opened.case.id:
             return mask
-        return found.without_rejected(mask)
+        return found.without(mask, [row.id for row in self.keeper.rows if row.state == "rejected"])
 
     # -- undo of napari -------------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from qtpy.QtWidgets import (
 
 from napari_dasl.project import setup
 from napari_dasl.widgets import project_intake as intake
+from napari_dasl.widgets.disclosure import Disclosure
 from napari_dasl.widgets.jobs import run_in_background
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class NewProjectDialog(QDialog):
         self._token = 0
         self._touched_target = False
         self._build()
-        self._enable()
+        self._task_changed()
 
     # -- building -------------------------------------------------------------------------------------------------
 
@@ -76,6 +77,7 @@ class NewProjectDialog(QDialog):
         form.addRow("Labels", line)
         self.matched = self._words()
         form.addRow("", self.matched)
+        self._build_task(form)
         self.classes = QLineEdit("lesion", self)
         self.classes.setToolTip("What is labelled, separated by commas: the first name is value 1, the second 2, …")
         self.classes.textChanged.connect(self._enable)
@@ -104,6 +106,47 @@ class NewProjectDialog(QDialog):
         layout.addStretch(1)
         for widget in (self.bar, self.words, self.buttons):
             layout.addWidget(widget)
+
+    def _build_task(self, form: QFormLayout) -> None:
+        """What is labelled chooses the network; which one of those that find lesions, is for those who know them."""
+        self.task = QComboBox(self)
+        for words, detector in intake.TASKS:
+            self.task.addItem(words, detector)
+        self.task.setToolTip(
+            "<qt>Organs and regions are drawn voxel by voxel. Separate lesions are found one by one, each with a "
+            "score, to accept or to reject.</qt>"
+        )
+        self.task.currentIndexChanged.connect(self._task_changed)
+        form.addRow("What will you label?", self.task)
+        self.network = QComboBox(self)
+        for family in intake.detectors():
+            self.network.addItem(family.title, family.name)
+            self.network.setItemData(self.network.count() - 1, family.sentence, Qt.ItemDataRole.ToolTipRole)
+        self.network.currentIndexChanged.connect(self._task_changed)
+        self.network_words = self._words()
+        self.numbered = QCheckBox("The label files number the lesions: 1, 2, 3 …", self)
+        self.numbered.setToolTip(
+            "<qt>Every lesion has a value of its own, so that two that touch are still two. Otherwise a value is a "
+            "class, and lesions are what is connected.</qt>"
+        )
+        self.numbered.toggled.connect(self._task_changed)
+        inner = QWidget(self)
+        column = QVBoxLayout(inner)
+        column.setContentsMargins(0, 0, 0, 0)
+        for widget in (self.network, self.network_words, self.numbered):
+            column.addWidget(widget)
+        self.advanced = Disclosure("Advanced", inner, parent=self)
+        form.addRow("", self.advanced)
+
+    def _task_changed(self, *_: object) -> None:
+        lesions = bool(self.task.currentData())
+        self.advanced.setVisible(lesions)
+        if not lesions:
+            self.numbered.setChecked(False)
+        self._show(self.network_words, str(self.network.currentData(Qt.ItemDataRole.ToolTipRole) or ""))
+        if self.numbered.isChecked() and len(intake.class_names(self.classes.text())) > 1:
+            self.classes.setText("lesion")
+        self._enable()
 
     def _folder_line(self, hint: str, choose: object) -> tuple[QLineEdit, QHBoxLayout]:
         edit = QLineEdit(self)
@@ -223,7 +266,11 @@ class NewProjectDialog(QDialog):
             self._show(self.matched, cases.label_words(), bad=not cases.labels)
             self.matched.setToolTip("\n".join(f"{case}: {reason}" for case, reason in cases.unclear.items()))
             names = intake.class_names(self.classes.text(), cases.highest_label)
-            if cases.highest_label > 1 and len(names) > len(intake.class_names(self.classes.text())):
+            if (
+                not self.numbered.isChecked()
+                and cases.highest_label > 1
+                and len(names) > len(intake.class_names(self.classes.text()))
+            ):
                 names = names[: cases.highest_label]
                 if self.classes.text() == "lesion":
                     names = intake.class_names("", cases.highest_label)
@@ -240,13 +287,23 @@ class NewProjectDialog(QDialog):
         target = Path(self.target.text().strip()).expanduser()
         images = Path(self.scans.text().strip()).expanduser()
         modality, classes = self.modality.currentData(), intake.class_names(self.classes.text())
-        copy = self.copy.isChecked()
+        copy, numbered = self.copy.isChecked(), self.numbered.isChecked()
+        network = self.network.currentData() if self.task.currentData() else intake.DRAWING
         self._token += 1
         token = self._token
         self._busy("Making the project: reading the scans and checking the labels …")
 
         def work() -> setup.Made:
-            return setup.make(target, images=images, labels=labels, modality=modality, classes=classes, copy_scans=copy)
+            return setup.make(
+                target,
+                images=images,
+                labels=labels,
+                modality=modality,
+                classes=classes,
+                instances=numbered,
+                network=network,
+                copy_scans=copy,
+            )
 
         run_in_background(self, work, self._made, lambda error: self._failed(token, error))
 
@@ -274,7 +331,10 @@ class NewProjectDialog(QDialog):
 
     def _enable(self, *_: object) -> None:
         ready = self.cases is not None and bool(self.cases.candidates)
-        for widget in (self.modality, self.labels, self.classes, self.target, self.copy):
+        fields = (self.modality, self.labels, self.task, self.advanced, self.classes, self.target, self.copy)
+        for widget in fields:
             widget.setEnabled(self.findings is not None and bool(self.findings.readable))
         filled = bool(self.target.text().strip() and self.classes.text().strip())
+        if self.numbered.isChecked():
+            filled = filled and len(intake.class_names(self.classes.text())) == 1
         self.create.setEnabled(ready and filled and not self.bar.isVisibleTo(self))

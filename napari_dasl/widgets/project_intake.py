@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_dasl.errors import InputError, VolumeError
+from napari_dasl.networks.families import FAMILIES
 from napari_dasl.project import discovery, names, truth
 from napari_dasl.volumes import find_series, read_mask
 
@@ -20,10 +21,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from napari_dasl.networks.families import Family
     from napari_dasl.project.discovery import Candidate
     from napari_dasl.volumes import Found
 
 MODALITIES = ("CT", "PET", "MR")
+TASKS = (("Organs or regions", False), ("Separate lesions (nodules, metastases)", True))
+"""What may be labelled, and whether a network finds it one by one."""
+DRAWING = "unet"
+"""The network that draws organs and regions."""
 _MASKS_READ = 3
 _NAMED_PROBLEMS = 2
 
@@ -152,6 +158,12 @@ def _highest_value(masks: Sequence[Path]) -> int:
         except (InputError, VolumeError):
             continue  # the import says what is wrong with it, case by case
     return highest
+
+
+def detectors() -> tuple[Family, ...]:
+    """Return the networks that find lesions one by one, those that look at volumes first."""
+    found = [one for one in FAMILIES.values() if one.detector]
+    return tuple(sorted(found, key=lambda one: -one.spatial_dims))
 
 
 def class_names(text: str, highest_label: int = 0) -> tuple[str, ...]:

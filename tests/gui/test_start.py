@@ -207,6 +207,36 @@ def test_the_project_is_made_and_told(dialog, scans, qtbot):
         assert project.config.modality == "CT"
 
 
+def test_what_is_labelled_chooses_the_network(dialog, scans, tmp_path, qtbot):
+    dialog.set_scans(scans[0])
+    qtbot.waitUntil(dialog.create.isEnabled, timeout=10_000)
+    assert dialog.task.currentText() == "Organs or regions"
+    assert not dialog.advanced.isVisible()
+    dialog.task.setCurrentIndex(1)
+    assert dialog.advanced.isVisible()
+    assert [dialog.network.itemData(place) for place in range(dialog.network.count())] == ["nodule-rcnn", "mask-rcnn"]
+    assert not dialog.numbered.isChecked()
+    dialog.labels.clear()
+    dialog.target.setText(str(tmp_path / "lesions"))
+    with qtbot.waitSignal(dialog.made, timeout=20_000):
+        dialog._create()
+    with Project.open(tmp_path / "lesions") as project:
+        assert (project.config.network, project.config.instances) == ("nodule-rcnn", False)
+
+
+def test_labels_that_number_lesions_are_of_one_class(dialog, scans, qtbot):
+    dialog.set_scans(scans[0])
+    qtbot.waitUntil(dialog.create.isEnabled, timeout=10_000)
+    dialog.classes.setText("nodule, cyst")
+    dialog.task.setCurrentIndex(1)
+    dialog.numbered.setChecked(True)
+    assert dialog.classes.text() == "lesion"
+    dialog.classes.setText("nodule, cyst")
+    assert not dialog.create.isEnabled()
+    dialog.task.setCurrentIndex(0)
+    assert not dialog.numbered.isChecked()
+
+
 def test_a_label_that_is_no_class_is_one_clear_sentence(dialog, scans, qtbot):
     folder, labels = scans
     dialog.set_scans(folder)
