@@ -26,7 +26,7 @@ import dataclasses
 import hashlib
 import shutil
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from napari_dasl import __version__
 from napari_dasl.errors import Cancelled, DaslError, ProjectError
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
     from napari_dasl.events import CancelCheck, Report
     from napari_dasl.project import Model, Project, Round
+    from napari_dasl.project.instances import Box
     from napari_dasl.project.records import RoundState
     from napari_dasl.rounds.ranking import Ranking
     from napari_dasl.rounds.taking import Taken
@@ -165,7 +166,8 @@ def _stage(project: Project, record: Round, report: Report, cancelled: CancelChe
     request = RoundPlan.model_validate({name: fixed[name] for name in RoundPlan.model_fields if name in fixed})
     plan = TrainingPlan.model_validate(fixed["training"])
     seed = request.seed if request.seed is not None else project.config.seed + record.number
-    rejected = fixed.get("rejected", {})
+    # JSON has lists where boxes are tuples.
+    rejected = {name: [cast("Box", tuple(box)) for box in boxes] for name, boxes in fixed.get("rejected", {}).items()}
     return Stage(
         project=project,
         request=request,

@@ -11,6 +11,7 @@ from napari_dasl.inference import Predictor
 from napari_dasl.rounds.comparing import compare
 from napari_dasl.rounds.guarding import mean
 from napari_dasl.rounds.models import WEIGHTS
+from napari_dasl.rounds.tuning import best
 from napari_dasl.training import Cache, Mixing, train
 from napari_dasl.training import device as devices
 
@@ -83,6 +84,9 @@ def _live_guard(stage: Stage) -> Callable[[nn.Module], float] | None:
         if not measured:
             measured.append(devices.measure_precision(stage.plan, network, place))
         judged = Predictor(network, stage.plan, place, measured[0], overlap=0.25)
+        if stage.plan.detector:
+            # Scores rise as training goes on: with a fixed threshold the curve would show little else.
+            judged.thresholds = best(judged, some, stage.cancelled) or judged.thresholds
         rows = compare(judged, some, stage.project.config.classes, cancelled=stage.cancelled)
         return mean([row.dice for row in rows]) or 0.0
 

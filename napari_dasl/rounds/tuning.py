@@ -6,14 +6,20 @@ from typing import TYPE_CHECKING
 
 from napari_dasl.errors import Cancelled
 from napari_dasl.events import Log, Phase
-from napari_dasl.inference.region import thresholds
+from napari_dasl.inference.region.thresholds import FILE
+from napari_dasl.inference.region.thresholds import tune as choose
 from napari_dasl.rounds.detecting import lesions
 from napari_dasl.rounds.models import predictor
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from napari_dasl.events import CancelCheck
+    from napari_dasl.inference import Predictor
+    from napari_dasl.inference.region.thresholds import Thresholds
     from napari_dasl.rounds.stage import Stage
+    from napari_dasl.training.cases import CaseData
 
 
 def tune(stage: Stage, folder: Path) -> None:
@@ -26,18 +32,27 @@ def tune(stage: Stage, folder: Path) -> None:
     Cancelled
         Between two scans; nothing is stored yet.
     """
-    if not stage.guard or (folder / thresholds.FILE).exists():
+    if not stage.guard or (folder / FILE).exists():
         return
     stage.report(Phase(name="guard", text=f"Choosing the threshold on {len(stage.guard)} scans of the guard set."))
-    network = predictor(folder, stage.device)
-    found, truth = [], []
-    for case in stage.guard:
-        if stage.cancelled():
-            raise Cancelled("Stopped between two scans of the guard set.", "Training is saved.")
-        found.append(network.candidates(case.image(), case.spacing, cancelled=stage.cancelled))
-        truth.append(lesions(case) or ())
-    if not any(truth):
+    chosen = best(predictor(folder, stage.device), stage.guard, stage.cancelled)
+    if chosen is None:
         return
-    chosen = thresholds.tune(found, truth)
     chosen.to_file(folder)
     stage.report(Log(text=f"Findings count from a score of {chosen.score:.2f} on."))
+
+
+def best(network: Predictor, cases: Sequence[CaseData], cancelled: CancelCheck) -> Thresholds | None:
+    """Return the thresholds that are best on *cases*; None where these hold no lesion.
+
+    Raises
+    ------
+    Cancelled
+    """
+    found, truth = [], []
+    for case in cases:
+        if cancelled():
+            raise Cancelled("Stopped between two scans of the guard set.", "Training is saved.")
+        found.append(network.candidates(case.image(), case.spacing, cancelled=cancelled))
+        truth.append(lesions(case) or ())
+    return choose(found, truth) if any(truth) else None
