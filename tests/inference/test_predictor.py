@@ -69,6 +69,29 @@ def test_the_answer_lies_on_the_grid_of_the_scan_and_finds_the_lesion():
     assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.85
 
 
+def test_the_findings_of_a_semantic_network_are_its_connected_components():
+    image = scan()
+    image[0, 2:4, 2:6, 2:6] = 80
+    predictor = Predictor(Threshold(), plan())
+    found = predictor.predict(image, SPACING)
+    np.testing.assert_array_equal(found.probability, predictor.case(image, SPACING))
+    assert found.self_loss is None
+    assert found.ids.dtype == np.uint16
+    np.testing.assert_array_equal(found.ids > 0, found.probability.argmax(axis=0) == 1)
+    assert [(one.id, one.label, one.kept) for one in found.instances] == [(1, 1, True), (2, 1, True)]
+    for one in found.instances:
+        inside = found.ids == one.id
+        assert one.score == pytest.approx(found.probability[1][inside].mean(), abs=1e-4)
+        assert one.volume_ml == pytest.approx(inside.sum() * 2 / 1000)
+    assert found.instances[0].centre == pytest.approx((5, 3.5, 3.5), abs=1)
+
+
+def test_nothing_drawn_is_no_finding():
+    found = Predictor(Threshold(), plan()).predict(np.full_like(scan(), -1000), SPACING)
+    assert found.instances == ()
+    assert not found.ids.any()
+
+
 def test_several_series_are_taken_in_the_order_of_the_plan():
     rule = plan().normalisation[0]
     both = plan(channels=("ct", "other"), normalisation=(rule, rule))

@@ -143,7 +143,7 @@ def _part(
 def _joined(views: list[_View], label: int) -> list[Finding]:
     """Findings of one class and slice: whole views, and partial ones joined to each other."""
     whole = [view for view in views if not view.cut]
-    boxes = np.array([view.corners for view in whole]).reshape(len(whole), -1)
+    boxes = np.array([view.corners for view in whole])
     scores = np.array([view.score for view in whole])
     partial = []
     for view in sorted((view for view in views if view.cut), key=lambda view: -view.score):

@@ -1,0 +1,279 @@
+"""Whole scans through a detector whose answers are known."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from napari_dasl import networks
+from napari_dasl.errors import Cancelled, InputError, WorkError
+from napari_dasl.inference import Predicted, Predictor
+from napari_dasl.inference.region import windows
+from napari_dasl.inference.region.thresholds import Thresholds
+from napari_dasl.inference.region.windows import lay
+
+ISO = (1.0, 1.0, 1.0)
+LAID = {"planar": False, "overlap": None, "largest": 18.0}
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Windows of 32 voxels at most, so that a small scan has many."""
+    monkeypatch.setattr(windows, "VOXELS", 32**3)
+
+
+def scan(*lesions, shape=(40, 60, 70)):
+    """An image of 0 with balls (centre, radius, value)."""
+    image = np.zeros((1, *shape), dtype=np.float32)
+    z, y, x = np.ogrid[tuple(slice(0, n) for n in shape)]
+    for (a, b, c), radius, value in lesions:
+        image[0][(z + 0.5 - a) ** 2 + (y + 0.5 - b) ** 2 + (x + 0.5 - c) ** 2 <= radius**2] = value
+    return image
+
+
+def dice(a, b):
+    return 2 * (a & b).sum() / (a.sum() + b.sum())
+
+
+class TestLay:
+    def test_windows_grow_to_what_memory_allows_and_overlap_by_what_a_region_needs(self):
+        laid = lay((300, 300, 300), (48, 48, 48), 16, **LAID)
+        assert laid.size == (128, 128, 128)
+        starts = sorted({z for z, _, _ in laid.starts})
+        assert starts[0] == 0
+        assert starts[-1] == 300 - 128
+        assert all(a + 128 - b >= 32 for a, b in itertools.pairwise(starts))
+
+    def test_a_flat_patch_grows_evenly(self):
+        assert lay((96, 512, 512), (16, 48, 48), 16, **LAID).size == (96, 144, 144)
+
+    def test_a_scan_smaller_than_a_window_is_one_window_around_it(self):
+        laid = lay((40, 41, 48), (64, 64, 64), 16, **LAID)
+        assert laid.size == (48, 48, 48)
+        assert laid.starts == ((-4, -3, 0),)
+
+    def test_slices_are_one_window_each(self):
+        laid = lay((5, 200, 180), (1, 64, 64), 32, planar=True, overlap=None, largest=18.0)
+        assert laid.size == (1, 224, 192)
+        assert [z for z, _, _ in laid.starts] == [0, 1, 2, 3, 4]
+
+    def test_every_voxel_of_a_scan_lies_in_a_window(self):
+        shape = (70, 150, 301)
+        seen = np.zeros(shape, dtype=bool)
+        laid = lay(shape, (32, 32, 32), 16, **LAID)
+        for corner in laid.starts:
+            seen[tuple(slice(max(0, a), a + n) for a, n in zip(corner, laid.size, strict=True))] = True
+        assert seen.all()
+
+    def test_air_is_left_out_and_nothing_else(self):
+        occupied = np.zeros((300, 300, 300), dtype=bool)
+        occupied[100:180, 40:60, 250:300] = True
+        laid = lay(occupied.shape, (48, 48, 48), 16, occupied=occupied, **LAID)
+        assert len(laid.starts) < 4
+        seen = np.zeros(occupied.shape, dtype=bool)
+        for corner in laid.starts:
+            seen[tuple(slice(max(0, a), a + n) for a, n in zip(corner, laid.size, strict=True))] = True
+        assert seen[occupied].all()
+        assert lay((64, 64, 64), (48, 48, 48), 16, occupied=np.zeros((64, 64, 64), bool), **LAID).starts == ()
+
+    def test_an_overlap_out_of_range_is_refused(self):
+        with pytest.raises(InputError, match="overlap"):
+            lay((64, 64, 64), (32, 32, 32), 16, planar=False, overlap=1.0, largest=1.0)
+
+
+@pytest.mark.usefixtures("small")
+class TestScans:
+    def test_lesions_come_back_where_they_are_with_their_scores_and_classes(self, blob_finder, region_plan):
+        image = scan(((20, 30, 35), 5, 1.9), ((8, 8, 8), 4, 2.8), ((30, 50, 60), 6, 1.3))
+        found = Predictor(blob_finder(), region_plan(classes=("a", "b"))).predict(image, ISO)
+        assert isinstance(found, Predicted)
+        assert found.probability.shape == (3, 40, 60, 70)
+        assert [(one.label, one.kept) for one in found.instances] == [(1, True), (2, True), (1, False)]
+        assert [one.score for one in found.instances] == pytest.approx([0.9, 0.8, 0.3], abs=0.01)
+        for number, value in ((1, 1.9), (2, 2.8), (3, 1.3)):
+            assert dice(found.ids == number, image[0] == np.float32(value)) > 0.9
+        best = found.probability.argmax(axis=0)
+        assert dice(best == 1, image[0] == np.float32(1.9)) > 0.9
+        assert dice(best == 2, image[0] == np.float32(2.8)) > 0.9
+        assert found.self_loss > 0
+
+    @pytest.mark.parametrize("x", range(14, 34, 2))
+    def test_a_lesion_at_the_border_of_a_window_is_one(self, blob_finder, region_plan, x):
+        image = scan(((20, 30, x), 6, 1.9))
+        found = Predictor(blob_finder(), region_plan()).predict(image, ISO)
+        assert len(found.instances) == 1
+        assert found.instances[0].score == pytest.approx(0.9, abs=0.01)
+        assert dice(found.ids == 1, image[0] > 1) > 0.93
+
+    def test_a_lesion_larger_than_any_window_is_one(self, blob_finder, region_plan):
+        image = scan(((20, 30, 35), 17, 1.9))
+        found = Predictor(blob_finder(), region_plan(), overlap=0.5).predict(image, ISO)
+        assert len(found.instances) == 1
+        assert dice(found.ids == 1, image[0] > 1) > 0.85
+
+    def test_two_that_touch_stay_two(self, blob_finder, region_plan):
+        image = scan(((20, 30, 30), 5, 1.9), ((20, 30, 39.5), 5, 1.8))
+        found = Predictor(blob_finder(), region_plan()).predict(image, ISO)
+        assert len(found.instances) == 2
+        assert dice(found.ids == 1, image[0] == np.float32(1.9)) > 0.85
+        assert dice(found.ids == 2, image[0] == np.float32(1.8)) > 0.85
+
+    def test_an_empty_scan_is_background_for_certain(self, blob_finder, region_plan):
+        found = Predictor(blob_finder(), region_plan(), skip_air=False).predict(scan(), ISO)
+        assert found.instances == ()
+        assert not found.ids.any()
+        assert (found.probability[0] == 1).all()
+        assert found.self_loss == 0
+
+    def test_an_anisotropic_scan_is_looked_at_isotropically_and_answered_on_its_own_grid(
+        self, blob_finder, region_plan
+    ):
+        image = np.repeat(np.repeat(scan(((20, 30, 34), 9, 1.9)), 2, axis=2), 2, axis=3)[:, 1::4]
+        found = Predictor(blob_finder(level=1.9), region_plan()).predict(image, (4.0, 0.5, 0.5))
+        assert found.ids.shape == (10, 120, 140)
+        assert len(found.instances) == 1
+        best = found.instances[0]
+        assert best.centre == pytest.approx((18, 29.75, 33.75), abs=1.5)
+        assert best.diameter == pytest.approx(18, abs=2)
+
+    def test_air_may_be_skipped_without_a_change(self, blob_finder, region_plan):
+        image = np.where(scan(((20, 30, 35), 5, 1.9)) > 0, np.float32(0), np.float32(-1000))
+        changes = {"lower": -1000, "upper": 0, "centre": -1000, "scale": 1000 / 1.9}
+        rule = region_plan().normalisation[0].model_copy(update=changes)
+        few, every = blob_finder(), blob_finder()
+        found = Predictor(few, region_plan(normalisation=(rule,))).predict(image, ISO)
+        expected = Predictor(every, region_plan(normalisation=(rule,)), skip_air=False).predict(image, ISO)
+        assert 0 < len(few.seen) < len(every.seen) / 2
+        assert len(found.instances) == len(expected.instances) == 1
+        assert np.array_equal(found.ids, expected.ids)
+        in_mr = blob_finder()
+        Predictor(in_mr, region_plan(modality="MR", normalisation=(rule,))).predict(image, ISO)
+        assert len(in_mr.seen) == len(every.seen)
+
+    def test_mirrored_views_count_as_windows(self, blob_finder, region_plan):
+        image = scan(((20, 30, 31), 5, 1.9), ((11, 44, 50), 4, 1.7))
+        plain, turned = blob_finder(), blob_finder()
+        expected = Predictor(plain, region_plan()).predict(image, ISO)
+        found = Predictor(turned, region_plan(), mirror=True).predict(image, ISO)
+        assert len(turned.seen) == 8 * len(plain.seen)
+        assert [one.score for one in found.instances] == pytest.approx([one.score for one in expected.instances])
+        assert np.mean(found.ids != expected.ids) < 1e-3
+
+    def test_case_is_the_probability_of_predict(self, blob_finder, region_plan):
+        image = scan(((20, 30, 35), 5, 1.9))
+        predictor = Predictor(blob_finder(), region_plan())
+        np.testing.assert_array_equal(predictor.case(image, ISO), predictor.predict(image, ISO).probability)
+
+    def test_thresholds_decide_what_counts(self, blob_finder, region_plan):
+        image = scan(((20, 30, 35), 5, 1.3))
+        found = Predictor(blob_finder(), region_plan(), thresholds=Thresholds(score=0.2)).predict(image, ISO)
+        assert found.instances[0].kept
+        assert (found.probability.argmax(axis=0) == (found.ids == 1)).all()
+
+    def test_candidates_can_be_finished_again_with_other_thresholds(self, blob_finder, region_plan):
+        predictor = Predictor(blob_finder(), region_plan())
+        seen = predictor.candidates(scan(((20, 30, 35), 5, 1.3)), ISO)
+        assert not predictor.finished(seen).instances[0].kept
+        predictor.thresholds = Thresholds(score=0.25)
+        assert predictor.finished(seen).instances[0].kept
+
+    def test_passes_differ_by_what_is_dropped_and_follow_from_their_seed(self, blob_finder, region_plan):
+        image = scan(((20, 30, 35), 5, 1.9))
+        predictor = Predictor(blob_finder(), region_plan())
+        first = [p[1].max() for p in predictor.passes(image, ISO, 6, seed=3)]
+        again = [p[1].max() for p in predictor.passes(image, ISO, 6, seed=3)]
+        assert first == again
+        assert len(set(first)) > 1
+        assert predictor.case(image, ISO)[1].max() == pytest.approx(0.9, abs=0.01)
+
+    def test_progress_and_cancel_between_windows(self, blob_finder, region_plan):
+        events, network = [], blob_finder()
+        Predictor(network, region_plan()).predict(scan(((20, 30, 35), 5, 1.9)), ISO, report=events.append)
+        assert events[-1].done == events[-1].total == len(network.seen)
+        stopped = blob_finder()
+        with pytest.raises(Cancelled):
+            Predictor(stopped, region_plan(), skip_air=False).predict(
+                scan(), ISO, cancelled=lambda: len(stopped.seen) >= 2
+            )
+        assert len(stopped.seen) == 2
+
+    def test_values_that_are_no_numbers_are_noticed(self, blob_finder, region_plan):
+        class Broken(blob_finder):
+            def _one(self, image, factor, lowest):
+                found = super()._one(image, factor, lowest)
+                found.scores[:] = float("nan")
+                return found
+
+        with pytest.raises(WorkError, match="no numbers"):
+            Predictor(Broken(), region_plan()).predict(scan(((20, 30, 35), 5, 1.9)), ISO)
+
+    def test_what_a_network_sees_outside_the_scan_is_what_it_saw_in_training(self, blob_finder, region_plan):
+        rule = region_plan().normalisation[0].model_copy(update={"lower": 0.25})
+        network = blob_finder()
+        borders = []
+        network.forward = lambda image: (borders.append(float(image[0, 0, 0, 0, 0])), (1.0, image))[1]
+        Predictor(network, region_plan(normalisation=(rule,)), skip_air=False).predict(
+            scan(shape=(20, 20, 20)) + 3, ISO
+        )
+        assert borders == [0.25]
+
+
+@pytest.mark.usefixtures("small")
+class TestSlices:
+    def make(self, region_plan, **changes):
+        options = {"network": "mask-rcnn", "network_options": {"spatial_dims": 2}, "patch": (1, 32, 32)}
+        return region_plan(**{**options, "spacing": (5.0, 1.0, 1.0), **changes})
+
+    def test_every_slice_is_looked_at_by_itself_and_sections_become_lesions(self, blob_finder, region_plan):
+        image = scan(((6, 30, 35), 4, 1.9), ((3, 12, 12), 3, 1.7), shape=(12, 60, 70))
+        network = blob_finder(dims=2)
+        found = Predictor(network, self.make(region_plan)).predict(image, (5.0, 1.0, 1.0))
+        assert all(len(shape) == 4 for shape in network.seen)
+        assert len(found.instances) == 2
+        for number, value in ((1, 1.9), (2, 1.7)):
+            assert dice(found.ids == number, image[0] == np.float32(value)) > 0.85
+        assert found.instances[0].score == pytest.approx(0.9, abs=0.01)
+
+    def test_slices_keep_their_number_whatever_their_distance(self, blob_finder, region_plan):
+        image = scan(((6, 60, 70), 4, 1.9), shape=(12, 120, 140))
+        found = Predictor(blob_finder(dims=2, level=1.9), self.make(region_plan)).predict(image, (2.0, 0.5, 0.5))
+        assert len(found.instances) == 1
+        assert (
+            np.flatnonzero(found.ids.any(axis=(1, 2))).tolist()
+            == np.flatnonzero((image[0] > 1).any(axis=(1, 2))).tolist()
+        )
+
+
+def test_only_a_detector_has_candidates(region_plan):
+    plan = region_plan(network="unet", network_options={})
+    with pytest.raises(InputError, match="one by one"):
+        Predictor(torch.nn.Conv3d(1, 2, 1), plan).candidates(scan(), ISO)
+
+
+@pytest.mark.parametrize("name", ["nodule-rcnn", "mask-rcnn"])
+def test_the_real_networks_predict_a_scan_from_end_to_end(region_plan, name):
+    dims = 3 if name == "nodule-rcnn" else 2
+    options = {"spatial_dims": dims, "anchor_sizes": [4.0, 8.0, 12.0], "dropout": 0.1, "mask_size": 8}
+    options |= {"growth": 4, "blocks": [1, 1, 1]} if dims == 3 else {"layers": [1, 1, 1, 1]}
+    patch = (16, 32, 32) if dims == 3 else (1, 32, 32)
+    plan = region_plan(
+        network=name, network_options=options, patch=patch, spacing=(2.0, 1.0, 1.0) if dims == 2 else ISO
+    )
+    torch.manual_seed(0)
+    network = networks.build(name, 1, 2, **options)
+    with torch.no_grad():  # a fresh network says of every place that nothing is there
+        network.head.score.bias.fill_(0.5)
+    image = scan(((5, 30, 35), 5, 100.0), shape=(10, 50, 60))
+    predictor = Predictor(network, plan)
+    found = predictor.predict(image, (2.0, 1.0, 1.0))
+    assert found.probability.shape == (2, 10, 50, 60)
+    assert len(found.instances) > 3
+    np.testing.assert_allclose(found.probability.sum(axis=0), 1, atol=1e-6)
+    kept = [one.id for one in found.instances if one.kept]
+    assert (np.isin(found.ids, kept) == (found.probability.argmax(axis=0) == 1)).all()
+    again = predictor.predict(image, (2.0, 1.0, 1.0))
+    np.testing.assert_array_equal(found.probability, again.probability)
+    assert found.instances == again.instances
