@@ -96,7 +96,9 @@ class RefineHead(nn.Module):  # type: ignore[misc]  # torch has no types here
     ) -> None:
         super().__init__()
         self.size, self.strides = size, tuple(strides)
-        self.tower = convolution(spatial_dims, width, width)
+        # Not normalised: within one region that would make the faintest noise as strong as a lesion.
+        kind = nn.Conv3d if spatial_dims == 3 else nn.Conv2d
+        self.tower = nn.Sequential(kind(width, width, 3, padding=1), nn.LeakyReLU(0.01, inplace=True))
         self.hidden = nn.Sequential(
             nn.Flatten(), nn.Linear(width * size**spatial_dims, hidden), nn.LeakyReLU(0.01, inplace=True)
         )
