@@ -37,7 +37,7 @@ STEP_VOXELS: dict[tuple[int, str], int] = {
 }
 """Voxels of one optimiser step, by axes and machine: on one core a step of either network takes about two seconds."""
 
-BYTES_PER_VOXEL = {3: 1500, 2: 4000}
+BYTES_PER_VOXEL = {3: 1000, 2: 4000}
 """What one patch voxel costs in training, in single precision."""
 
 
