@@ -249,8 +249,11 @@ class DaslDock(QWidget):
                     bar.setValue(top)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Share the height anew until somebody moved a handle."""
+        """Share the height anew until somebody moved a handle; the worklist comes back where there is room."""
         super().resizeEvent(event)
+        if self._folded and self.splitter.height() >= _ROOM_FOR_ALL:
+            self._folded = False
+            self.worklist_part.set_open(True)
         self._arrange()
 
     def _arrange(self) -> None:

@@ -68,6 +68,8 @@ class FindingsWidget(QWidget):
         self.model = FindingModel(self)
         self.proxy = FindingProxy(self)
         self.proxy.setSourceModel(self.model)
+        self._whose = ("", "")
+        self._quiet = False
         self._build()
         self.tool.clicked.connect(self._add)
         self.tool.switched.connect(self._switched)
@@ -180,13 +182,16 @@ class FindingsWidget(QWidget):
         self._refresh()
 
     def _refresh(self, *_: object) -> None:
-        found, chosen = self.keeper.snapshot, self.chosen()
+        found, chosen, before = self.keeper.snapshot, self.chosen(), self._whose
         faint = sum(row.state == "below" for row in self.keeper.rows)
         shown = [row for row in self.keeper.rows if self.unsure.isChecked() or row.state != "below"]
-        self.model.set_rows((found.case, found.model), shown)
+        self._whose = (found.case, found.model)
+        self.model.set_rows(self._whose, shown)
         self.table.setColumnHidden(FindingColumn.NAME, len(found.classes) < 2)
         if chosen is not None and self.chosen() is None and self.model.row_of(chosen.id) >= 0:
             self._select(chosen.id)
+        elif self._whose != before and self.detects:
+            self._choose_what_is_shown()
         self.unsure.setText(f"Unsure ({faint})")
         self.unsure.setVisible(faint > 0 or self.unsure.isChecked())
         self._tell()
@@ -226,10 +231,21 @@ class FindingsWidget(QWidget):
         if place >= 0:
             self.table.choose(place)
 
+    def _choose_what_is_shown(self) -> None:
+        """Begin with the finding that the case was opened at, which is the largest; the picture stays where it is."""
+        opened = self.session.opened
+        for row in self.model.rows if opened is not None else ():
+            piece = self.keeper.snapshot.pieces.get(row.id)
+            if piece is not None and row.state in _TO_REVIEW and piece.holds(opened.focus):
+                self._quiet = True
+                self._select(row.id)
+                self._quiet = False
+                return
+
     def _chosen(self, current: QModelIndex, previous: QModelIndex) -> None:
         self._enable()
         self._draw()
-        if current.isValid() and (not previous.isValid() or current.row() != previous.row()):
+        if not self._quiet and current.isValid() and (not previous.isValid() or current.row() != previous.row()):
             self._jump()
 
     def _jump(self, *_: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_dasl.networks.families import FAMILIES
 from napari_dasl.widgets.snapshot import Snapshot, duration
 
 if TYPE_CHECKING:
@@ -11,13 +12,6 @@ if TYPE_CHECKING:
     from napari_dasl.rounds.phases import PhasePreview
     from napari_dasl.rounds.plan import RoundPlan
 
-NETWORKS = {
-    "unet": "U-Net",
-    "residual_se_unet": "Residual SE U-Net",
-    "unetr": "UNETR",
-    "swin_unetr": "Swin UNETR",
-    "nodule_rcnn": "NoduleRCNN",
-}
 _MB_PER_GB = 1024
 
 
@@ -84,7 +78,8 @@ def after_words(unfinished: Round) -> str:
 
 def plan_words(snapshot: Snapshot, plan: RoundPlan) -> str:
     """Return the way of training in one sentence."""
-    network = NETWORKS.get(snapshot.network, snapshot.network)
+    known = FAMILIES.get(snapshot.network)
+    network = known.title if known is not None else snapshot.network
     start = snapshot.start if plan.start == "project" else plan.start
     how = "going on from the active model" if start == "active" and snapshot.active_model else "trained anew"
     preset = "" if snapshot.preset == "default" else f", preset {snapshot.preset}"

@@ -44,6 +44,12 @@ class Piece:
         z, y, x = (int(value) for value in inside[((inside - centre) ** 2).sum(axis=1).argmin()])
         return self.start[0] + z, self.start[1] + y, self.start[2] + x
 
+    def holds(self, voxel: Voxel) -> bool:
+        """Whether *voxel* (z, y, x) is inside."""
+        place = tuple(at - low for at, low in zip(voxel, self.start, strict=True))
+        within = all(0 <= at < size for at, size in zip(place, self.mask.shape, strict=True))
+        return within and bool(self.mask[place])
+
     def indices(self, where: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
         """Return the indices in the scan of the voxels that are inside and in *where*, an array like `mask`."""
         z, y, x = np.nonzero(self.mask & where)

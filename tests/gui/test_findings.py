@@ -104,13 +104,15 @@ class TestTheTable:
         panel.unsure.setChecked(True)
         assert [row.id for row in panel.model.rows] == [1, 2, 3]
 
-    def test_opening_a_case_moves_nothing_and_choosing_jumps_to_the_middle(self, panel, qtbot):
-        layers = panel.session.layers
-        before = tuple(panel.session.viewer.dims.point)
-        assert panel.chosen() is None
-        assert tuple(panel.session.viewer.dims.point) == before
+    def test_the_finding_that_the_case_opens_at_is_chosen_and_nothing_moves(self, panel):
+        opened, layer = panel.session.opened, panel.session.layers["label"]
+        assert panel.chosen().id == lesions()[opened.focus] == 1
+        place = layer.world_to_data(panel.session.viewer.dims.point)
+        assert [round(value) for value in place] == list(opened.focus)
+
+    def test_choosing_jumps_to_the_middle(self, panel):
         panel._select(2)
-        place = layers["label"].world_to_data(panel.session.viewer.dims.point)
+        place = panel.session.layers["label"].world_to_data(panel.session.viewer.dims.point)
         assert [round(value) for value in place] == [7, 13, 11]
 
     def test_another_case_shows_its_own(self, panel, qtbot, open_case):
@@ -271,9 +273,9 @@ class TestBoxes:
     @pytest.mark.filterwarnings("ignore:Contours are not displayed during 3D rendering")
     def test_they_follow_the_slice_and_the_orientation(self, panel):
         viewer, layers = panel.session.viewer, panel.session.layers
-        layers.go_to((3, 5, 5))
+        layers.go_to((6, 5, 5))
         assert len(self.shown(panel)) == 4
-        assert {float(point[0]) for strip in self.shown(panel) for point in strip} == {3.0}
+        assert {float(point[0]) for strip in self.shown(panel) for point in strip} == {6.0}
         layers.go_to((0, 5, 5))
         assert self.shown(panel) == []
         viewer.dims.order = (2, 0, 1)
