@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from napari_dasl.training.plan import TrainingPlan
 
 _AIR_HU = -500.0  # half way between air and water
+
+CALL_VOXELS = {"cpu": 100_000, "cuda": 1_000_000}
+"""A window of 6 × 48 × 48 alone costs a processor 3.2 µs a voxel, and 0.9 µs with a second one beside it; from 70,000
+voxels on, one is as fast as many. The sums of a call may differ in their last bit."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +81,8 @@ class Predictor:
     overlap : float, optional
         Share of a window that the next one covers again. Half where not given; for a detector what its largest
         regions need.
-    batch : int
-        Windows per call of a semantic network.
+    batch : int, optional
+        Windows per call of a semantic network. Where not given, as many small ones as hold :data:`CALL_VOXELS`.
     mirror : bool
         Average over mirrorings along the axes that training mirrored, 2 to 8 times the work. Off by default.
     skip_air : bool, optional
@@ -95,7 +100,7 @@ class Predictor:
         precision: Precision | PrecisionName = "fp32",
         *,
         overlap: float | None = None,
-        batch: int = 1,
+        batch: int | None = None,
         mirror: bool = False,
         skip_air: bool | None = None,
         thresholds: Thresholds | None = None,
@@ -104,7 +109,7 @@ class Predictor:
         self.device = torch.device(device)
         self.precision = precision if isinstance(precision, Precision) else Precision(precision, channels_last=False)
         self.overlap = overlap
-        self.batch = batch
+        self.batch = max(1, CALL_VOXELS[self.device.type] // math.prod(plan.patch)) if batch is None else batch
         self.mirror = tuple("zyx".index(axis) for axis in plan.augmentation.mirror) if mirror else ()
         self.skip_air = (plan.detector if skip_air is None else skip_air) and plan.modality == "CT"
         self.thresholds = thresholds or Thresholds()

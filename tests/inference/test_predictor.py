@@ -71,7 +71,7 @@ def test_the_answer_lies_on_the_grid_of_the_scan_and_finds_the_lesion():
 
 def test_the_findings_of_a_semantic_network_are_its_connected_components():
     image = scan()
-    image[0, 2:4, 2:6, 2:6] = 80
+    image[0, 1:5, 3:11, 3:11] = 100
     predictor = Predictor(Threshold(), plan())
     found = predictor.predict(image, SPACING)
     np.testing.assert_array_equal(found.probability, predictor.case(image, SPACING))
@@ -83,7 +83,7 @@ def test_the_findings_of_a_semantic_network_are_its_connected_components():
         inside = found.ids == one.id
         assert one.score == pytest.approx(found.probability[1][inside].mean(), abs=1e-4)
         assert one.volume_ml == pytest.approx(inside.sum() * 2 / 1000)
-    assert found.instances[0].centre == pytest.approx((5, 3.5, 3.5), abs=1)
+    assert found.instances[0].centre == pytest.approx((5, 6.5, 6.5), abs=1)
 
 
 def test_nothing_drawn_is_no_finding():
@@ -108,6 +108,22 @@ def test_options_do_not_change_what_is_found():
         assert np.mean((other[1] > 0.5) != (plain[1] > 0.5)) < 0.002
 
 
+def test_small_windows_go_to_the_network_together_and_large_ones_one_by_one():
+    calls = []
+
+    class Counting(Threshold):
+        def forward(self, x):
+            calls.append(x.shape[0])
+            return super().forward(x)
+
+    together = Predictor(Counting(), plan()).case(scan(), SPACING)
+    assert max(calls) > 1
+    calls.clear()
+    np.testing.assert_allclose(Predictor(Counting(), plan(), batch=1).case(scan(), SPACING), together, atol=1e-6)
+    assert max(calls) == 1
+    assert Predictor(Counting(), plan(patch=(32, 64, 64))).batch == 1
+
+
 def test_mirroring_follows_the_axes_of_training_and_is_off_unless_asked_for():
     assert Predictor(Threshold(), plan()).mirror == ()
     assert Predictor(Threshold(), plan(), mirror=True).mirror == (1, 2)
@@ -126,11 +142,11 @@ def test_air_may_be_skipped_in_ct_alone():
 
 def test_it_reports_and_stops_between_windows():
     events = []
-    Predictor(Threshold(), plan()).case(scan(), SPACING, report=events.append)
+    Predictor(Threshold(), plan(), batch=1).case(scan(), SPACING, report=events.append)
     assert events[-1].done == events[-1].total > 1
     network = Threshold()
     with pytest.raises(Cancelled):
-        Predictor(network, plan()).case(scan(), SPACING, cancelled=lambda: network.windows >= 2)
+        Predictor(network, plan(), batch=1).case(scan(), SPACING, cancelled=lambda: network.windows >= 2)
     assert network.windows == 2
 
 
