@@ -45,3 +45,10 @@ def test_says_what_it_took_and_what_comes_next():
     )
     assert found.startswith("Trained on 45 labels and 61 pseudo-labels (mean weight 0.44). Guard Dice 0.800.")
     assert found.endswith("90 predictions refreshed; 20 cases to label next.")
+
+
+@pytest.mark.parametrize(
+    ("count", "words"), [(1, "1 rejected finding is no lesion"), (3, "3 rejected findings are no")]
+)
+def test_says_that_it_learned_from_rejected_findings(count, words):
+    assert words in said(GuardResult(dice=0.8), trained_on={"human": 6, "pseudo": 0, "rejected": count})
