@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 380, 640
 _CLOSE_CHECK_MS = 400
 _CASE_SHARE, _LEARNING_SHARE, _UNFOLDED_SHARE = 0.38, 0.26, 0.45
-_LEAST_WORKLIST, _LEAST_LEARNING, _ROOM_FOR_ALL = 150, 110, 850  # pixels
+_LEAST_WORKLIST, _LEAST_LEARNING, _ROOM_FOR_ALL = 150, 110, 800  # pixels
 _REVIEW_SHARE, _BESIDE_REVIEW = 0.4, 0.5  # while findings or pseudo-labels are reviewed, the others step back
 _ABOUT = (
     "<b>napari-dasl {version}</b><br>Deep active self-paced learning for CT, PET and MRI: you label, a network learns "

@@ -232,15 +232,20 @@ class FindingsWidget(QWidget):
             self.table.choose(place)
 
     def _choose_what_is_shown(self) -> None:
-        """Begin with the finding that the case was opened at, which is the largest; the picture stays where it is."""
-        opened = self.session.opened
-        for row in self.model.rows if opened is not None else ():
-            piece = self.keeper.snapshot.pieces.get(row.id)
-            if piece is not None and row.state in _TO_REVIEW and piece.holds(opened.focus):
-                self._quiet = True
-                self._select(row.id)
-                self._quiet = False
-                return
+        """Begin with the largest finding of the slice that the case was opened at; the picture stays where it is."""
+        opened, pieces = self.session.opened, self.keeper.snapshot.pieces
+        if opened is None:
+            return
+        sizes = {
+            row.id: pieces[row.id].section(opened.focus[0])
+            for row in self.model.rows
+            if row.id in pieces and row.state in _TO_REVIEW
+        }
+        largest = max(sizes, key=sizes.__getitem__, default=None)
+        if largest is not None and sizes[largest]:
+            self._quiet = True
+            self._select(largest)
+            self._quiet = False
 
     def _chosen(self, current: QModelIndex, previous: QModelIndex) -> None:
         self._enable()

@@ -26,6 +26,12 @@ HELP = (
 )
 """Key and what it does, in the words of the window."""
 
+TABLE_HELP = (
+    ("A R E", "In the tables of findings and pseudo-labels: accept, reject, edit"),
+    ("Z", "In the table of findings: undo what was decided about one"),
+)
+"""The keys of the tables, while one has the keyboard."""
+
 NAPARI_HELP = (
     ("1 2 3 4", "Eraser, brush, polygon, fill (napari's own)"),
     ("[ ]", "Smaller, larger brush"),
@@ -75,7 +81,9 @@ def shortcuts(window: QWidget, session: Session) -> list[QShortcut]:
 
 def help_html() -> str:
     """Return the list of keys for the window's *?*."""
-    rows = "".join(f"<tr><td><b>{key}</b>&nbsp;&nbsp;</td><td>{words}</td></tr>" for key, words in HELP + NAPARI_HELP)
+    rows = "".join(
+        f"<tr><td><b>{key}</b>&nbsp;&nbsp;</td><td>{words}</td></tr>" for key, words in HELP + TABLE_HELP + NAPARI_HELP
+    )
     return f"<table cellpadding='2'>{rows}</table>"
 
 

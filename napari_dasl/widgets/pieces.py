@@ -44,11 +44,10 @@ class Piece:
         z, y, x = (int(value) for value in inside[((inside - centre) ** 2).sum(axis=1).argmin()])
         return self.start[0] + z, self.start[1] + y, self.start[2] + x
 
-    def holds(self, voxel: Voxel) -> bool:
-        """Whether *voxel* (z, y, x) is inside."""
-        place = tuple(at - low for at, low in zip(voxel, self.start, strict=True))
-        within = all(0 <= at < size for at, size in zip(place, self.mask.shape, strict=True))
-        return within and bool(self.mask[place])
+    def section(self, z: int) -> int:
+        """Return how many of the voxels lie in axial slice *z*."""
+        place = z - self.start[0]
+        return int(np.count_nonzero(self.mask[place])) if 0 <= place < len(self.mask) else 0
 
     def indices(self, where: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
         """Return the indices in the scan of the voxels that are inside and in *where*, an array like `mask`."""
