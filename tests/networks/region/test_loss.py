@@ -63,8 +63,8 @@ def gradients(network):
 @pytest.mark.parametrize(
     ("shape", "steps", "rate", "options"),
     [
-        ((16, 32, 32), 100, 4e-3, {"mask_size": 16}),
-        ((48, 48), 120, 4e-3, {"mask_size": 16, "refine": True}),
+        ((16, 32, 32), 90, 3e-3, {"mask_size": 16}),
+        ((48, 48), 90, 3e-3, {"mask_size": 16, "refine": True}),
     ],
 )
 def test_it_learns_to_find_draw_and_tell_apart_a_few_spheres(shape, steps, rate, options):
@@ -85,16 +85,20 @@ def test_it_learns_to_find_draw_and_tell_apart_a_few_spheres(shape, steps, rate,
         optimiser.step()
     network.eval()
     with torch.no_grad():
-        answers = network.detect(network(image), shape, score=0.5, nms=0.1)
+        answers = network.detect(network(image), shape, score=0.05)
+    right, wrong = [], [0.05]
     for found, truth in zip(answers, targets, strict=True):
-        assert len(found.cubes) == len(truth.cubes)
-        for cube, kind, number in zip(truth.cubes, truth.classes, truth.ids, strict=True):
-            overlap = iou(to_corners(found.cubes), to_corners(cube[None]))[:, 0]
-            row = int(overlap.argmax())
-            assert overlap[row] > 0.5
-            assert found.classes[row] == kind
-            drawn, real = pasted(network, found, row, shape), truth.id_map == number
+        overlap = iou(to_corners(found.cubes), to_corners(truth.cubes))
+        best = overlap.argmax(dim=0).tolist() if len(found.cubes) else []
+        for lesion, row in enumerate(best):
+            assert overlap[row, lesion] > 0.5
+            assert found.classes[row] == truth.classes[lesion]
+            drawn, real = pasted(network, found, row, shape), truth.id_map == truth.ids[lesion]
             assert 2 * (drawn & real).sum() / (drawn.sum() + real.sum()) > 0.8
+        right += [float(found.scores[row]) for row in best]
+        wrong += [float(score) for row, score in enumerate(found.scores) if row not in best]
+    assert len(right) == 2
+    assert min(right) > max(wrong)  # one threshold finds both lesions and nothing else
 
 
 @pytest.mark.parametrize("dims", [2, 3])
