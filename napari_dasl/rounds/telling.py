@@ -20,7 +20,8 @@ def sentence(result: RoundResult) -> str:
         )
     rejected = result.trained_on.get("rejected", 0)
     if rejected:
-        said.append(f"The round learned that {rejected} rejected finding{'s are' if rejected > 1 else ' is'} no lesion.")
+        findings = "rejected finding is" if rejected == 1 else "rejected findings are"
+        said.append(f"The round learned that {rejected} {findings} no lesion.")
     said.append(_verdict(result))
     if result.selfpaced_off:
         said.append(f"Pseudo-labels are off from now on: {result.selfpaced_off}.")
