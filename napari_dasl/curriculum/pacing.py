@@ -249,7 +249,7 @@ PACINGS: dict[str, Pacing] = {
         Pacing("quantile-groups", lengths=STROKE_LENGTHS),
         Pacing("equal-steps", lengths=STROKE_LENGTHS),
         Pacing("fixed-exponential", start=0.04),
-        Pacing("varied-exponential", start=0.04, thresholds=(0.05, 0.1, 0.2, 0.35, 0.55)),
+        Pacing("varied-exponential", start=0.04, thresholds=(0.05, 0.1, 0.2, 0.3, 0.45, 0.6)),
         Pacing("single-step", step=0.25),
         Pacing("linear"),
         Pacing("root"),
