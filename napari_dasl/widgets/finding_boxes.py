@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 LINE, CHOSEN_LINE, GAP = 1.5, 3.0, 5.0  # pixels of the screen
 _CORNER = 0.3
-MOST_RUNS = 400
-"""Straight runs of an outline that are drawn: napari takes a millisecond for ten of them."""
+MOST_RUNS = 250
+"""Straight runs of an outline that are drawn: napari takes a millisecond for five of them."""
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from napari_dasl.project import setup
 from napari_dasl.widgets import project_intake as intake
 from napari_dasl.widgets.disclosure import Disclosure
 from napari_dasl.widgets.jobs import run_in_background
+from napari_dasl.widgets.wrapped_label import wrapped_label
 
 if TYPE_CHECKING:
     from napari_dasl.errors import DaslError
@@ -123,7 +124,8 @@ class NewProjectDialog(QDialog):
             self.network.addItem(family.title, family.name)
             self.network.setItemData(self.network.count() - 1, family.sentence, Qt.ItemDataRole.ToolTipRole)
         self.network.currentIndexChanged.connect(self._task_changed)
-        self.network_words = self._words()
+        self.network_words = wrapped_label(self)
+        self.network_words.setMinimumWidth(330)  # the height that Qt guesses for a narrower one leaves a gap
         self.numbered = QCheckBox("The label files number the lesions: 1, 2, 3 …", self)
         self.numbered.setToolTip(
             "<qt>Every lesion has a value of its own, so that two that touch are still two. Otherwise a value is a "

@@ -390,6 +390,36 @@ class TestNumberedLesions:
         assert panel.session.layers["label"].data.dtype == np.uint16
 
 
+def test_on_a_small_screen_a_round_can_be_started_while_findings_are_reviewed(make_session, project, qtbot):
+    from napari_dasl.widgets import DaslDock
+
+    session = make_session(project.folder)
+    dock = DaslDock(session.viewer)
+    qtbot.addWidget(dock)
+    dock.resize(380, 690)
+    dock.show()
+    qtbot.waitUntil(lambda: bool(dock.session.queue()) and dock.keeper.snapshot is not None, timeout=10_000)
+    dock.session.next_case()
+    qtbot.waitUntil(lambda: dock.findings.model.rowCount() == 2, timeout=10_000)
+    dock.findings_part.set_open(False)
+    dock.learning.history_part.set_open(True)
+    bar = dock._learning_area.verticalScrollBar()
+    qtbot.waitUntil(lambda: bar.maximum() > 0)
+    bar.setValue(bar.maximum())
+    dock.learning.history_part.set_open(False)
+    dock.findings_part.set_open(True)
+    assert bar.value() == 0
+    assert not dock.worklist_part.is_open
+
+    def seen():
+        button, area = dock.learning.start, dock._learning_area.viewport()
+        return button.mapTo(area, button.rect().bottomLeft()).y() < area.height()
+
+    qtbot.waitUntil(seen)
+    dock.findings_part.set_open(False)
+    assert dock.worklist_part.is_open
+
+
 @pytest.mark.gui
 def test_a_click_on_the_picture_adds_and_a_drag_does_not(make_napari_viewer_proxy, project, qtbot):
     from napari_dasl.widgets import DaslDock
