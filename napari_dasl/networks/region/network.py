@@ -277,7 +277,7 @@ def region_network(
     anchor_sizes: Sequence[float] = (6.0, 12.0, 24.0),
     mask_size: int | None = None,
     mask_layers: int = 2,
-    roi_scale: float = 1.5,
+    roi_scale: float = 2.0,
     refine: bool = False,
     semantic: bool = True,
     **options: Any,
