@@ -10,7 +10,8 @@ In each crop the whole mask is one nodule. Dice is that of the whole crop; TP Di
 detection rate of the drawn label maps are those of ``napari_dasl.metrics.lesions``; FROC, CPM and "detected at ≤ 1
 false" count the scored findings by the rule of LUNA16, those below the drawing threshold too. The U-Net scores only
 what it drew. Every crop was cut round its nodule, so that whoever always points at the middle of the crop hits the
-nodule in every one of 144 that were measured: for detection look at ``planted_nodules.py``. Stopped, the same call goes on.
+nodule in every one of 144 that were measured: for detection look at ``planted_nodules.py``. Stopped, the same call
+goes on.
 """
 
 from __future__ import annotations
