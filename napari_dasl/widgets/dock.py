@@ -218,8 +218,12 @@ class DaslDock(QWidget):
         self._arrange()
 
     def _make_room(self, *_: object) -> None:
-        """On a small screen the worklist folds while something is reviewed, and comes back after."""
+        """On a small screen one thing is reviewed at a time, and the worklist folds meanwhile and comes back after."""
         self._learning_area.verticalScrollBar().setValue(0)
+        if self.splitter.height() < _ROOM_FOR_ALL and self.sender() in (self.findings_part, self.pseudo_part):
+            for part, _ in self._reviews:
+                if part is not self.sender() and self.sender().is_open:
+                    part.set_open(False)
         if self._reviewing and self.worklist_part.is_open and self.splitter.height() < _ROOM_FOR_ALL:
             self.worklist_part.set_open(False)
             self._folded = True

@@ -416,6 +416,10 @@ def test_on_a_small_screen_a_round_can_be_started_while_findings_are_reviewed(ma
         return button.mapTo(area, button.rect().bottomLeft()).y() < area.height()
 
     qtbot.waitUntil(seen)
+    dock.pseudo_part.set_open(True)  # one thing is reviewed at a time
+    assert not dock.findings_part.is_open
+    dock.findings_part.set_open(True)
+    assert not dock.pseudo_part.is_open
     dock.findings_part.set_open(False)
     assert dock.worklist_part.is_open
 
