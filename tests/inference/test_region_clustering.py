@@ -174,6 +174,29 @@ class TestCutOff:
         assert len(cluster(candidates(rows, PAIR), 0.3)) == 2
 
 
+def drawn_ball(share):
+    """A mask of 6 cells along each axis in which a ball of this share of the region's side is drawn."""
+    steps = (np.arange(6) + 0.5) / 6 - 0.5
+    z, y, x = np.meshgrid(steps, steps, steps, indexing="ij")
+    return np.sqrt(z**2 + y**2 + x**2) <= share / 2
+
+
+def test_a_small_box_within_the_mask_of_a_better_one_is_the_same_lesion(candidates):
+    rows = [(0, (32, 32, 32, 20), 0.9, 0), (0, (34, 32, 32, 6), 0.8, 0)]
+    assert slow_iou(rows[0][1], rows[1][1]) < 0.1
+    masks = np.stack([drawn_ball(0.8), drawn_ball(0.8)]).astype(np.float16)
+    assert [one.score for one in cluster(candidates(rows, WHOLE, masks=masks), 0.3)] == pytest.approx([0.9])
+    # The better one is the small one: the large one draws far more than it, and stays.
+    rows[0], rows[1] = (*rows[0][:2], 0.5, 0), rows[1]
+    assert len(cluster(candidates(rows, WHOLE, masks=masks), 0.3)) == 2
+
+
+def test_a_box_within_another_whose_mask_leaves_it_out_is_another_lesion(candidates):
+    rows = [(0, (32, 32, 32, 20), 0.9, 0), (0, (24, 24, 24, 5), 0.8, 0)]
+    masks = np.stack([drawn_ball(0.5), drawn_ball(0.8)]).astype(np.float16)
+    assert len(cluster(candidates(rows, WHOLE, masks=masks), 0.3)) == 2
+
+
 def test_slices_are_clustered_one_by_one(candidates):
     windows = [(0, 0, 64, 64), (0, 0, 64, 64)]
     rows = [(0, (30, 30, 8), 0.9, 0), (1, (30, 30, 8), 0.4, 0)]

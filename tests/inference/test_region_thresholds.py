@@ -77,7 +77,10 @@ class TestTune:
         chosen = tune([candidates(twins + neighbours, WINDOW)], [truth])
         assert chosen.nms == 0.3
         closer = [(0, (40, 40, 40, 8), 0.7, 0), (0, (40, 40, 43.2, 8), 0.6, 0)]
-        chosen = tune([candidates(closer, WINDOW)], [[lesion(40, 40, 40, 8), lesion(40, 40, 43.2, 8)]])
+        masks = np.zeros((2, 6, 6, 6), dtype=np.float16)
+        masks[..., 2:4] = 1  # slim ones, so that their masks stay apart
+        slim = [lesion(40, 40, 40, 8), lesion(40, 40, 43.2, 8)]
+        chosen = tune([candidates(closer, WINDOW, masks=masks)], [slim])
         assert chosen.nms == 0.5
 
     def test_boxes_are_compared_in_millimetres_and_within_their_class(self, candidates):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _BORDER = 1.0  # voxels: a box that comes so near to the border of its window may be cut there
 _WITHIN = 0.5  # the share of a partial view that must lie in a whole one to be of the same lesion
 _SAME = 0.3  # the share of the smaller of two partial views that must be drawn by both
+_COVERED = 0.5  # the share of a finding's drawn cells that a better one may draw as well
 _POINTS = 12  # along each axis, where two partial views are compared
 
 
@@ -39,6 +40,8 @@ def cluster(candidates: Candidates, overlap: float) -> list[Finding]:
 
     for score, cube and mask, the silent windows being those that hold the centre and have no candidate in the cluster.
     Views of lesions that end at the border of their window are joined, or left out where another window saw the whole.
+    At last a finding goes of which more than half is drawn by a better one: cubes of very different size on one lesion
+    have a small IoU.
 
     Parameters
     ----------
@@ -57,7 +60,7 @@ def cluster(candidates: Candidates, overlap: float) -> list[Finding]:
         for kind in np.unique(candidates.classes[slices == plane]):
             rows = np.flatnonzero((slices == plane) & (candidates.classes == kind))
             views = _views(candidates, rows, int(plane), overlap)
-            found += _joined(views, int(kind) + 1)
+            found += _distinct(_joined(views, int(kind) + 1))
     return sorted(found, key=lambda one: -one.score)
 
 
@@ -171,3 +174,31 @@ def _same(one: _View, other: _View) -> bool:
     first, second = sample(one.part, places) >= 0.5, sample(other.part, places) >= 0.5
     smaller = min(int(first.sum()), int(second.sum()))
     return smaller > 0 and int((first & second).sum()) >= _SAME * smaller
+
+
+def _distinct(found: list[Finding]) -> list[Finding]:
+    """Findings of one class and slice without those that better ones cover."""
+    kept: list[Finding] = []
+    boxes = np.zeros((len(found), 6))
+    for one in sorted(found, key=lambda one: -one.score):
+        box = one.corners()
+        near = np.flatnonzero(overlaps(box, boxes[: len(kept)])[1] > _COVERED / 2)
+        if not any(_covers(kept[index], one) for index in near):
+            boxes[len(kept)] = box
+            kept.append(one)
+    return kept
+
+
+def _covers(better: Finding, one: Finding) -> bool:
+    """Whether *better* draws more than half of the cells that *one* draws."""
+    total = covered = 0.0
+    for part in one.parts:
+        cell = part.side / part.mask.shape[0]
+        places = [first + (np.arange(part.mask.shape[0]) + 0.5) * cell for first in part.start]
+        drawn = part.mask >= min(0.5, float(part.mask.max()))
+        inside = np.zeros_like(drawn)
+        for other in better.parts:
+            inside |= sample(other, places) >= 0.5
+        total += float(drawn.sum()) * cell**drawn.ndim
+        covered += float((drawn & inside).sum()) * cell**drawn.ndim
+    return covered > _COVERED * total
