@@ -16,7 +16,7 @@ from torch import nn
 
 from napari_dasl.errors import Cancelled, InputError, OutOfMemory, WorkError
 from napari_dasl.events import CancelCheck, Log, Metric, Phase, Progress, Report, never, silent
-from napari_dasl.training.device import Precision, choose, measure_precision
+from napari_dasl.training.device import Precision, choose, corrupts_in_bf16, measure_precision
 from napari_dasl.training.mixing import Mixing
 from napari_dasl.training.objectives import Objective, objective
 from napari_dasl.training.state import load_state, run_identity, save_state, store
@@ -270,6 +270,11 @@ def _begin(
             load_weights(network, init)
         precision = measure_precision(plan, network, device)
         report(Log(text=f"Training on {device} in {precision.dtype}, {torch.get_num_threads()} threads."))
+    if precision.dtype == "bf16" and corrupts_in_bf16(plan, device):
+        raise InputError(
+            f"Training in bf16 on {device} with patches of {plan.patch[0]} slices would damage memory (a fault of torch).",
+            "Set precision to fp32 or auto in the training plan, or take patches of at least 8 slices.",
+        )
     network = network.to(memory_format=precision.layout(plan.spatial_dims)).train()
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=plan.weight_decay, fused=True

@@ -68,6 +68,19 @@ def test_without_the_instructions_bf16_is_not_tried(plan, monkeypatch):
     assert measure_precision(auto, build_network(plan), torch.device("cpu")).dtype == "fp32"
 
 
+@pytest.mark.parametrize(
+    ("patch", "tried"),
+    [((4, 208, 208), False), ((6, 160, 160), False), ((8, 160, 160), True), ((6, 48, 48), True)],
+)
+def test_bf16_is_not_tried_where_its_gradients_corrupt_memory(plan, monkeypatch, patch, tried):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    asked = []
+    monkeypatch.setattr(device, "_seconds", lambda n, p, d, precision, r: asked.append(precision.dtype) or 1.0)
+    auto = plan.model_copy(update={"precision": "auto", "patch": patch})
+    measure_precision(auto, build_network(plan), torch.device("cpu"))
+    assert ("bf16" in asked) == tried
+
+
 def test_measuring_leaves_weights_and_gradients_as_they_were(plan):
     network = build_network(plan)
     before = [p.detach().clone() for p in network.parameters()]

@@ -245,6 +245,12 @@ def test_the_first_weights_depend_on_the_seed_and_leave_torchs_random_state_alon
     assert all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
 
 
+def test_a_named_precision_that_corrupts_memory_is_refused(start, plan):
+    thin = plan.model_copy(update={"precision": "bf16", "patch": (4, 96, 96)})
+    with pytest.raises(InputError, match="Set precision to fp32"):
+        start(with_plan=thin, budget=Budget(steps=1), device="cpu")
+
+
 def test_a_loss_that_is_no_number_is_said(start, monkeypatch):
     monkeypatch.setattr(objectives, "dice_ce", lambda logits, *_: logits.mean() * float("nan"))
     with pytest.raises(WorkError, match=r"no number any more at step 1\. Lower learning_rate"):
