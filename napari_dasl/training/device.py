@@ -98,8 +98,9 @@ def _seconds(network: nn.Module, plan: TrainingPlan, device: torch.device, preci
 def corrupts_in_bf16(plan: TrainingPlan, device: torch.device) -> bool:
     """Whether torch's gradients of bf16 convolutions write past their memory with patches of this shape.
 
-    Measured with torch 2.13 on a processor: patches of 4x208x208 and 6x160x160 end in "corrupted double-linked list" or a
-    segmentation fault, those of 8 slices and more, and thin ones up to 6x128x128, never did. The limit keeps a distance.
+    Measured with torch 2.13 on a processor: patches of 4x208x208 and 6x160x160 end in "corrupted double-linked list" or
+    a segmentation fault; those of 8 slices and more, and thin ones up to 6x128x128, never did. The limit keeps a
+    distance.
     """
     return device.type == "cpu" and plan.spatial_dims == 3 and plan.patch[0] < 8 and max(plan.patch[1:]) > 64
 
