@@ -1,8 +1,8 @@
 """Networks by name: ``build("unet", in_channels=1, out_channels=2, …)``.
 
-Every network takes (N, C, z, y, x) or, with ``spatial_dims=2``, (N, C, y, x), sides being multiples of its strides. A
-U-Net answers logits of the same size with the background first; a detector answers a
-:class:`~napari_dasl.networks.region.network.RegionOutput`. :mod:`~napari_dasl.networks.families` says which is which.
+Every network takes (N, C, z, y, x) or, with ``spatial_dims=2``, (N, C, y, x), sides being multiples of what
+:func:`patch_divisor` says. A detector answers a :class:`~napari_dasl.networks.region.network.RegionOutput`, every other
+network logits of the same size with the background first; :mod:`~napari_dasl.networks.families` says which is which.
 torch is imported when a network is built, so that the names can be read without it.
 """
 
@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from napari_dasl.errors import ProjectError
-from napari_dasl.networks.families import FAMILIES, Family, family
+from napari_dasl.networks.families import FAMILIES, Family, family, patch_divisor
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,6 +22,10 @@ _BUILDERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "unet": ("unet", "unet", {}),
     "nodule-rcnn": ("region.network", "region_network", {"backbone": "dense", "refine": False}),
     "mask-rcnn": ("region.network", "region_network", {"backbone": "resnet50", "refine": True}),
+    "residual-se-unet": ("residual_se", "residual_se_unet", {}),
+    "unetr": ("transformers", "unetr", {}),
+    "swin-unetr": ("transformers", "swin_unetr", {}),
+    "unet-2d": ("unet", "unet", {"channels": (32, 64, 128, 256, 512), "strides": (1, 2, 2, 2, 2)}),
 }
 
 
@@ -63,4 +67,4 @@ def build(name: str, in_channels: int, out_channels: int, spatial_dims: int | No
     return network
 
 
-__all__ = ["FAMILIES", "Family", "build", "family", "names"]
+__all__ = ["FAMILIES", "Family", "build", "family", "names", "patch_divisor"]

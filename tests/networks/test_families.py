@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from napari_dasl import networks
 from napari_dasl.errors import ProjectError
@@ -18,7 +19,16 @@ def test_every_family_can_be_built_and_every_network_has_a_family():
 
 
 @pytest.mark.parametrize(
-    ("name", "detector", "dims"), [("unet", False, 3), ("nodule-rcnn", True, 3), ("mask-rcnn", True, 2)]
+    ("name", "detector", "dims"),
+    [
+        ("unet", False, 3),
+        ("nodule-rcnn", True, 3),
+        ("mask-rcnn", True, 2),
+        ("residual-se-unet", False, 3),
+        ("unetr", False, 3),
+        ("swin-unetr", False, 3),
+        ("unet-2d", False, 2),
+    ],
 )
 def test_a_family_says_whether_it_detects_and_in_how_many_dimensions(name, detector, dims):
     found = family(name)
@@ -30,6 +40,43 @@ def test_a_family_says_whether_it_detects_and_in_how_many_dimensions(name, detec
 def test_an_unknown_family_is_refused_with_the_choices():
     with pytest.raises(ProjectError, match=r"no network named 'yolo'.*unet, nodule-rcnn, mask-rcnn"):
         family("yolo")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "divisor"),
+    [
+        ("unet", {}, (8, 8, 8)),
+        ("unet", {"strides": [[1, 2, 2], [2, 2, 2]]}, (2, 4, 4)),
+        ("unet", {"strides": [2, [1, 2]], "spatial_dims": 2}, (1, 2, 4)),
+        ("nodule-rcnn", {}, (16, 16, 16)),
+        ("mask-rcnn", {}, (1, 16, 16)),
+        ("residual-se-unet", {}, (16, 16, 16)),
+        ("residual-se-unet", {"strides": [2, [1, 2, 2]]}, (2, 4, 4)),
+        ("unetr", {"img_size": [32, 48, 48]}, (16, 16, 16)),
+        ("swin-unetr", {"window": 4}, (32, 32, 32)),
+        ("unet-2d", {}, (1, 16, 16)),
+    ],
+)
+def test_a_family_says_what_the_sides_of_a_patch_must_be_multiples_of(name, options, divisor):
+    assert networks.patch_divisor(name, options) == divisor
+
+
+def test_a_stride_with_too_few_numbers_is_refused():
+    with pytest.raises(ProjectError, match="2 numbers for 3 axes"):
+        networks.patch_divisor("unet", {"strides": [[2, 2]]})
+
+
+@pytest.mark.parametrize("compute", ["cpu", "cuda"])
+@pytest.mark.parametrize("name", [name for name, each in FAMILIES.items() if each.options])
+def test_the_options_of_a_new_plan_build_the_network(name, compute):
+    chosen = family(name)
+    options = dict(chosen.options[compute]) | ({"img_size": [32, 32, 32]} if chosen.sized else {})
+    # Most of them need no memory to be counted; SwinUNETR reads a number while it is built.
+    with torch.device("cpu" if name == "swin-unetr" else "meta"):
+        weights = sum(parameter.numel() for parameter in networks.build(name, 1, 2, **options).parameters())
+    assert chosen.voxel_bytes[compute] > 0
+    if not chosen.width:
+        assert chosen.fixed_mb[compute] == pytest.approx(weights * 20 / 1e6, rel=0.05)
 
 
 def test_names_and_families_are_read_without_torch():
