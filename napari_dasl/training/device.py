@@ -98,11 +98,21 @@ def _seconds(network: nn.Module, plan: TrainingPlan, device: torch.device, preci
 def corrupts_in_bf16(plan: TrainingPlan, device: torch.device) -> bool:
     """Whether torch's gradients of bf16 convolutions write past their memory with patches of this shape.
 
-    Measured with torch 2.13 on a processor: patches of 4x208x208 and 6x160x160 end in "corrupted double-linked list" or
-    a segmentation fault; those of 8 slices and more, and thin ones up to 6x128x128, never did. The limit keeps a
-    distance.
+    Measured with torch 2.13 on a processor with AMX, under glibc's MALLOC_CHECK_=3, for 3D convolutions of 3x3x3 with
+    16 to 64 channels: it happens with at most 8 slices of at least 9216 voxels (96x96, 64x144), and not with 12 slices,
+    nor with slices of up to 8064. What a patch is at the deeper resolutions of a network counts as well (8x256x256 of
+    16x512x512); the limits keep a distance.
     """
-    return device.type == "cpu" and plan.spatial_dims == 3 and plan.patch[0] < 8 and max(plan.patch[1:]) > 64
+    slices, plane = float(plan.patch[0]), float(plan.patch[1] * plan.patch[2])
+    while device.type == "cpu" and plan.spatial_dims == 3 and plane > WIDEST_SAFE:
+        if slices < FEWEST_SAFE:
+            return True
+        slices, plane = slices / 2, plane / 4
+    return False
+
+
+WIDEST_SAFE, FEWEST_SAFE = 7500, 12
+"""Voxels of a slice, and slices, of :func:`corrupts_in_bf16`."""
 
 
 def measure_precision(plan: TrainingPlan, network: nn.Module, device: torch.device, repeat: int = 2) -> Precision:
@@ -110,8 +120,8 @@ def measure_precision(plan: TrainingPlan, network: nn.Module, device: torch.devi
 
     A plan that names its precision gives the same numbers on every run; ``auto`` may choose otherwise another day. On a
     processor bf16 is tried only where it has the instructions for it (AVX-512 BF16 or AMX; without them it is
-    slower than fp32), and channels-last for both, because which layout wins depends on the processor. The network is
-    left in the layout that won; its weights stay as they were.
+    slower than fp32) and the patch is not thin and wide, and channels-last for both, because which
+    layout wins depends on the processor. The network is left in the layout that won; its weights stay as they were.
     """
     if device.type == "cuda":
         # Channels-last helps a GPU only where every layer has a kernel for it; the plain layout is the safe choice.

@@ -272,8 +272,9 @@ def _begin(
         report(Log(text=f"Training on {device} in {precision.dtype}, {torch.get_num_threads()} threads."))
     if precision.dtype == "bf16" and corrupts_in_bf16(plan, device):
         raise InputError(
-            f"Training in bf16 on {device} with patches of {plan.patch[0]} slices damages memory (a fault of torch).",
-            "Set precision to fp32 or auto in the training plan, or take patches of at least 8 slices.",
+            f"Training in bf16 on {device} with patches as thin and wide as {list(plan.patch)} damages memory (a fault "
+            "of torch).",
+            "Set precision to fp32 or auto in the training plan, or take smaller patches of at least 12 slices.",
         )
     network = network.to(memory_format=precision.layout(plan.spatial_dims)).train()
     optimiser = torch.optim.AdamW(

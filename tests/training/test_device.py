@@ -70,7 +70,15 @@ def test_without_the_instructions_bf16_is_not_tried(plan, monkeypatch):
 
 @pytest.mark.parametrize(
     ("patch", "tried"),
-    [((4, 208, 208), False), ((6, 160, 160), False), ((8, 160, 160), True), ((6, 48, 48), True)],
+    [
+        ((4, 208, 208), False),
+        ((8, 96, 96), False),
+        ((2, 64, 144), False),
+        ((16, 256, 256), False),  # at its half
+        ((12, 96, 96), True),
+        ((6, 80, 80), True),
+        ((32, 128, 128), True),
+    ],
 )
 def test_bf16_is_not_tried_where_its_gradients_corrupt_memory(plan, monkeypatch, patch, tried):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
