@@ -128,7 +128,8 @@ def filled(
     depth = room(ground.allowed, ground.spacing)
     for pick in rng.permutation(len(samples))[:count]:
         nodule = loaded(samples[pick])
-        place = pick_place(rng, depth, nodule.reach)
+        # A voxel more than its reach: resampled to thick slices, a nodule may gain one at its ends.
+        place = pick_place(rng, depth, nodule.reach + max(ground.spacing))
         if place is None:
             continue
         image, mask = plant(image, ground.spacing, nodule, place)
