@@ -16,6 +16,7 @@ import json
 import multiprocessing
 import resource
 import time
+from concurrent.futures import ProcessPoolExecutor
 
 NETWORKS = ("unet", "nodule-rcnn", "mask-rcnn")
 
@@ -104,9 +105,9 @@ def main() -> None:
     given = parser.parse_args()
     found = {}
     # A process each, so that memory is its own and no network profits from what another has warmed up.
-    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        for name in given.networks:
-            found[name] = pool.apply(measure, (name, given))
+    for name in given.networks:
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            found[name] = pool.submit(measure, name, given).result()
     first = found[given.networks[0]]
     ratios = {
         name: {key: round(value / first[key], 2) for key, value in values.items()} for name, values in found.items()
