@@ -66,8 +66,8 @@ class Predicted:
 class Predictor:
     """A network with everything it needs to predict a scan.
 
-    A semantic network is averaged over overlapping windows of its training patch. A detector looks through windows as
-    large as memory allows, and what they find is clustered (see :mod:`napari_dasl.inference.region`).
+    Both kinds look through overlapping windows of the size of the training patch. Those of a semantic network are
+    averaged; what those of a detector find is clustered (see :mod:`napari_dasl.inference.region`).
 
     Parameters
     ----------
@@ -86,8 +86,8 @@ class Predictor:
     mirror : bool
         Average over mirrorings along the axes that training mirrored, 2 to 8 times the work. Off by default.
     skip_air : bool, optional
-        In CT, do not look into windows that hold nothing above −500 HU. Where not given, detectors do so: their
-        windows are so large that one without a vessel, a wall or skin lies outside the body.
+        In CT, do not look into windows that hold nothing above −500 HU. Where not given, detectors do so: a window
+        without a vessel, a wall or skin lies outside the body.
     thresholds : Thresholds, optional
         Of a detector: from which score a finding counts, and which boxes are one. 0.5 and 0.3 where not given.
     """
@@ -200,8 +200,6 @@ class Predictor:
         windows = lay(
             grid.shape,
             self.plan.patch,
-            int(network.divisor),
-            planar=self.plan.spatial_dims == 2,
             overlap=self.overlap,
             largest=float(network.roi_scale) * max(network.anchor_sizes),
             occupied=_occupied(image[0], grid.shape) if self.skip_air else None,
@@ -333,6 +331,7 @@ class Predictor:
             mirror=self.mirror,
             occupied=_occupied(image[0], grid.shape[1:]) if self.skip_air else None,
             dropout_seed=dropout_seed,
+            planar=self.plan.spatial_dims == 2,
             report=report,
             cancelled=cancelled,
         )

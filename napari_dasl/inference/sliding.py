@@ -47,6 +47,7 @@ def predict(
     occupied: NDArray[np.bool_] | None = None,
     dtype: type[np.float16] | type[np.float32] = np.float16,
     dropout_seed: int | None = None,
+    planar: bool = False,
     report: Report = silent,
     cancelled: CancelCheck = never,
 ) -> NDArray[np.floating]:
@@ -80,6 +81,8 @@ def predict(
         Of the result.
     dropout_seed : int, optional
         Leave dropout on, and drop what follows from this seed; norm layers stay frozen.
+    planar : bool
+        The network takes single slices, (batch, C, y, x), and gives (batch, K, y, x); the patch is one slice thick.
     report, cancelled
         Told and asked between two batches of windows.
 
@@ -99,14 +102,18 @@ def predict(
     WorkError
         When the network gives something that is no number.
     """
-    _check(image, patch, occupied)
+    _check(image, patch, occupied, planar=planar)
     size = " × ".join(str(length) for length in image.shape[1:])
     window = (int(patch[0]), int(patch[1]), int(patch[2]))
-    layout = torch.channels_last_3d if channels_last else torch.contiguous_format
+    last = torch.channels_last if planar else torch.channels_last_3d
+    layout = last if channels_last else torch.contiguous_format
+    flips = tuple(axis for axis in mirror if axis) if planar else tuple(mirror)
 
     def look(tiles: NDArray[np.floating]) -> torch.Tensor:
-        inputs = torch.from_numpy(tiles.astype(np.float32, copy=False)).to(device, memory_format=layout)
-        return _outputs(network, inputs, out_channels, precision, mirror)
+        inputs = torch.from_numpy(tiles.astype(np.float32, copy=False))
+        inputs = (inputs.squeeze(2) if planar else inputs).to(device, memory_format=layout)
+        outputs = _outputs(network, inputs, out_channels, precision, flips)
+        return outputs.unsqueeze(2) if planar else outputs
 
     hint = "Choose a smaller patch or fewer windows at a time, or close other programs."
     with (
@@ -222,7 +229,7 @@ def _cut(
 def _outputs(
     network: nn.Module, tiles: torch.Tensor, channels: int, precision: PrecisionName, mirror: Sequence[int]
 ) -> torch.Tensor:
-    """The network's output before the softmax (windows, K, z, y, x) in float32, the mean over the mirrorings."""
+    """The network's output before the softmax, (windows, K, …), in float32, the mean over mirrorings of (z, y, x)."""
     expected = (tiles.shape[0], channels, *tiles.shape[2:])
 
     def forward(axes: tuple[int, ...]) -> torch.Tensor:
@@ -236,7 +243,11 @@ def _outputs(
         return torch.flip(output.float(), axes) if axes else output.float()
 
     mean = forward(())
-    flips = [tuple(axis + 2 for axis in some) for n in range(1, len(mirror) + 1) for some in combinations(mirror, n)]
+    flips = [
+        tuple(axis + tiles.ndim - 3 for axis in some)
+        for n in range(1, len(mirror) + 1)
+        for some in combinations(mirror, n)
+    ]
     for axes in flips:
         mean = mean + forward(axes)
     return mean / (len(flips) + 1) if flips else mean
@@ -256,7 +267,11 @@ def _store(plane: NDArray[np.float32], result: NDArray[np.floating], z: int, bef
         result[:, z] = plane[:, y : y + result.shape[2], x : x + result.shape[3]]
 
 
-def _check(image: NDArray[np.floating], patch: Sequence[int], occupied: NDArray[np.bool_] | None) -> None:
+def _check(
+    image: NDArray[np.floating], patch: Sequence[int], occupied: NDArray[np.bool_] | None, *, planar: bool
+) -> None:
+    if planar and patch[0] != 1:
+        raise InputError(f"A window of {patch[0]} slices was given to a network of slices.", "Make it 1 slice thick.")
     if image.ndim != 4 or len(patch) != 3 or 0 in image.shape:
         raise InputError(
             f"An image has shape (C, z, y, x), and this one has {tuple(image.shape)}.", "Add its channel axis."

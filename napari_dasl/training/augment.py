@@ -106,6 +106,7 @@ def sample_patch(
     *,
     outside: Sequence[float] | None = None,
     labels: Labels | None = None,
+    planar: bool = False,
 ) -> tuple[NDArray[np.float32], Labels]:
     """Cut a patch and change it at random.
 
@@ -122,6 +123,8 @@ def sample_patch(
         labels are repeated. With it, a patch of one slice is turned and scaled within its slice.
     labels : (z, y, x), optional
         Cut and turned in the place of the case's own label.
+    planar : bool
+        Turn and scale the patch, one slice thick, within its slice also without *outside*.
 
     Returns
     -------
@@ -131,7 +134,7 @@ def sample_patch(
     if labels is None:
         labels = case.label if case.label is not None else np.zeros(case.image.shape[1:], np.uint8)
     empty = None if outside is None else (0.0,)
-    planar = outside is not None and patch[0] == 1
+    planar = planar or (outside is not None and patch[0] == 1)
     if rng.random() < rules.affine:
         matrix = random_affine(rules, spacing, rng, planar=planar)
         margin = [int(np.ceil(MARGIN * p)) for p in patch]

@@ -66,7 +66,9 @@ def make_batch(
         rng = generator(plan.seed, step, sample)
         place = draw_place(source, plan.patch, plan.foreground, rng)
         case = source[place.case]
-        image, label = sample_patch(case, place.start, plan.patch, plan.spacing, plan.augmentation, rng)
+        image, label = sample_patch(
+            case, place.start, plan.patch, plan.spacing, plan.augmentation, rng, planar=plan.spatial_dims == 2
+        )
         images.append(image)
         labels.append(label)
         weights.append(case.weight)

@@ -135,7 +135,12 @@ def measure_precision(plan: TrainingPlan, network: nn.Module, device: torch.devi
     able = able and not corrupts_in_bf16(plan, device)
     kinds: tuple[PrecisionName, ...] = ("bf16", "fp32") if able else ("fp32",)
     candidates = [Precision(kind, last) for kind in kinds for last in (True, False)]
+    # Batch normalisation counts what it sees, and the trial is nothing to learn from.
+    saved = network.state_dict()
+    buffers = {name: (b, b.detach().clone()) for name, b in network.named_buffers() if name in saved}
     times = [_seconds(network, plan, device, candidate, repeat) for candidate in candidates]
+    for buffer, before in buffers.values():
+        buffer.copy_(before)
     # A machine at work measures unevenly: the usual winner, which comes first, must be beaten by a margin.
     best = candidates[int(np.argmin([t * (1 if i == 0 else 1.15) for i, t in enumerate(times)]))]
     network.to(memory_format=best.layout(plan.spatial_dims))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from napari_dasl.training.plan import BASE_MEMORY_MB, TrainingPlan
 from napari_dasl.training.weights import build_network
@@ -22,8 +23,7 @@ def estimate_memory_mb(plan: TrainingPlan, device: torch.device | str = "cpu") -
     The network is run without data (on torch's ``meta`` device) to count what its layers put out, so the estimate
     holds for any network, patch and batch. It assumes single precision, which bf16 stays below.
     """
-    with torch.device("meta"):
-        network = build_network(plan)
+    network = _without_data(plan)
     outputs = 0
 
     def count(_module: object, _inputs: object, output: torch.Tensor) -> None:
@@ -40,3 +40,13 @@ def estimate_memory_mb(plan: TrainingPlan, device: torch.device | str = "cpu") -
     values = outputs * plan.batch * KEPT_PER_OUTPUT + weights * WEIGHT_COPIES
     own = BASE_MEMORY_MB if torch.device(device).type == "cpu" else 0
     return float(own + 4 * values / 2**20)
+
+
+def _without_data(plan: TrainingPlan) -> nn.Module:
+    """The plan's network on torch's ``meta`` device."""
+    try:
+        with torch.device("meta"):
+            return build_network(plan)
+    except RuntimeError:
+        # MONAI's SwinUNETR reads numbers off tensors while it is built, and those of this device have none.
+        return build_network(plan).to("meta")

@@ -47,13 +47,15 @@ class SemanticObjective:
     def make(
         self, plan: TrainingPlan, cases: Sequence[Prepared], step: int, mixing: Mixing, *, human_only: bool
     ) -> Batch:
-        """See :func:`napari_dasl.training.batches.make_batch`."""
-        return make_batch(plan, cases, step, mixing, human_only=human_only)
+        """See :func:`napari_dasl.training.batches.make_batch`; of slices the z axis is left out."""
+        image, label, weight = make_batch(plan, cases, step, mixing, human_only=human_only)
+        return (image.squeeze(2), label.squeeze(1), weight) if plan.spatial_dims == 2 else (image, label, weight)
 
     def trial(self, plan: TrainingPlan) -> Batch:
         """One empty patch."""
-        image = torch.zeros((1, plan.in_channels, *plan.patch))
-        return image, torch.zeros((1, *plan.patch), dtype=torch.uint8), torch.ones(1)
+        sides = plan.patch[1:] if plan.spatial_dims == 2 else plan.patch
+        image = torch.zeros((1, plan.in_channels, *sides))
+        return image, torch.zeros((1, *sides), dtype=torch.uint8), torch.ones(1)
 
     def moved(self, batch: Batch, device: torch.device) -> Batch:
         """Images, labels and weights on *device*."""

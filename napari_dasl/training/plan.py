@@ -7,13 +7,12 @@ import json
 import tomllib
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import tomlkit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from napari_dasl.errors import ProjectError
-from napari_dasl.networks.families import family
-from napari_dasl.training import detector_plan, topology
+from napari_dasl.networks.families import family, patch_divisor
+from napari_dasl.training import detector_plan, semantic_plan
 from napari_dasl.training.normalise import Normalisation, derive_normalisation
 from napari_dasl.volumes.atomic import write_bytes_atomic
 
@@ -94,16 +93,20 @@ class TrainingPlan(BaseModel):
             raise ValueError("spacing must be positive")
         if min(self.patch) < 1:
             raise ValueError("patch must be positive")
-        strides = self.network_options.get("strides")
+        if self.spatial_dims == 2 and self.patch[0] != 1:
+            raise ValueError(f"patch {list(self.patch)} must be one slice thick for a network of slices")
         if self.detector:
             _check_detector(self)
-        if strides:
-            multiple = topology.divisor(strides)
+        else:
+            multiple = patch_divisor(self.network, self.network_options)
             wrong = [p for p, m in zip(self.patch, multiple, strict=True) if p % m]
             if wrong:
                 raise ValueError(
                     f"patch {list(self.patch)} must be a multiple of {list(multiple)}, the network's strides"
                 )
+        normal = self.network_options.get("norm", "batch")
+        if self.network == "residual-se-unet" and normal == "batch" and self.batch < 2:
+            raise ValueError("batch must be at least 2 for batch normalisation; or set norm = 'group'")
         return self
 
     @property
@@ -182,8 +185,6 @@ class TrainingPlan(BaseModel):
 def _check_detector(plan: TrainingPlan) -> None:
     """Refuse what a detector cannot work with: boxes are cubes, and sides are halved four times."""
     sides = plan.patch[1:] if plan.spatial_dims == 2 else plan.patch
-    if plan.spatial_dims == 2 and plan.patch[0] != 1:
-        raise ValueError(f"patch {list(plan.patch)} must be one slice thick for a network of slices")
     if any(side % detector_plan.DIVISOR for side in sides):
         raise ValueError(f"patch {list(plan.patch)} must be a multiple of {detector_plan.DIVISOR} along every axis")
     steps = plan.spacing[1:] if plan.spatial_dims == 2 else plan.spacing
@@ -299,31 +300,15 @@ def derive(
     }
     if family(network).detector:
         return _detector(fingerprint, memory_mb, compute, shared)
-    spacing = topology.target_spacing(fingerprint.spacings, fingerprint.shapes)
-    grids = [
-        topology.network_shape(shape, have, spacing)
-        for shape, have in zip(fingerprint.shapes, fingerprint.spacings, strict=True)
-    ]
-    typical = [float(n) for n in np.median(grids, axis=0)]
-    step_voxels = _step_voxels(memory_mb, compute)
-    full = compute == "cuda"
-    patch, strides = topology.plan_patch(
-        typical, spacing, max(8**3, step_voxels // 2), levels=4 if full else 3, full_resolution=full
-    )
-    widths = tuple(min(BASE_WIDTH * 2**level, WIDEST) for level in range(len(strides)))
-    batch = int(np.clip(step_voxels // int(np.prod(patch)), 2, 8))
-    values = topology.activation_values(patch, widths, strides) * batch
+    settings = semantic_plan.settle(fingerprint, family(network), memory_mb - BASE_MEMORY_MB, compute, DROPOUT)
+    rate = semantic_plan.LEARNING_RATES.get(network)
     return TrainingPlan(
-        network_options={
-            "channels": list(widths),
-            "strides": [list(s) for s in strides],
-            "res_units": 2,
-            "dropout": DROPOUT,
-        },
-        spacing=spacing,
-        patch=patch,
-        batch=batch,
-        memory_estimate_mb=round(BASE_MEMORY_MB + values * 4 / 1e6),
+        network_options=settings.options,
+        spacing=settings.spacing,
+        patch=settings.patch,
+        batch=settings.batch,
+        memory_estimate_mb=round(BASE_MEMORY_MB + settings.memory_mb),
+        **({} if rate is None else {"learning_rate": rate}),
         **shared,
     )
 
@@ -356,18 +341,5 @@ DROPOUT = 0.1
 """At the deepest resolution. It costs no time worth measuring, and lets a trained network be asked for second opinions
 (Monte Carlo dropout, Gal and Ghahramani, ICML 2016)."""
 
-BASE_WIDTH = 32
-WIDEST = 320
 BASE_MEMORY_MB = 600
 """What a process with torch takes before it trains."""
-
-BYTES_PER_VOXEL = {"cpu": 500, "cuda": 3500}
-"""What one patch voxel costs in training, in single precision: measured on a processor, where the network works at half
-resolution, and counted for full resolution."""
-
-
-def _step_voxels(memory_mb: float, compute: Literal["cpu", "cuda"]) -> int:
-    """How many voxels one optimiser step may hold: what memory allows, and what the machine does in good time."""
-    affordable = {"cpu": 360_000, "cuda": 4_000_000}[compute]
-    fits = (memory_mb - BASE_MEMORY_MB) * 1e6 / BYTES_PER_VOXEL[compute]
-    return int(min(affordable, max(fits, 8_000)))
