@@ -19,6 +19,7 @@ from napari_dasl.events import CancelCheck, Log, Metric, Phase, Progress, Report
 from napari_dasl.training.device import Precision, choose, corrupts_in_bf16, measure_precision
 from napari_dasl.training.mixing import Mixing
 from napari_dasl.training.objectives import Objective, objective
+from napari_dasl.training.optimisers import build_optimiser
 from napari_dasl.training.state import load_state, run_identity, save_state, store
 from napari_dasl.training.weights import build_network, load_weights, save_network
 
@@ -277,9 +278,7 @@ def _begin(
             "Set precision to fp32 or auto in the training plan, or take smaller patches of at least 12 slices.",
         )
     network = network.to(memory_format=precision.layout(plan.spatial_dims)).train()
-    optimiser = torch.optim.AdamW(
-        network.parameters(), lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=plan.weight_decay, fused=True
-    )
+    optimiser = build_optimiser(plan, network)
     average = {name: value.detach().clone() for name, value in network.state_dict().items()}
     run = _Run(network, optimiser, average, precision)
     if state is not None:

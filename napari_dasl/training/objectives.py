@@ -5,11 +5,12 @@ The loop itself (:mod:`napari_dasl.training.loop`) knows neither label maps nor 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
-from napari_dasl.losses import dice_ce
+from napari_dasl.losses import LOSSES
 from napari_dasl.training.batches import Batch, make_batch
 
 if TYPE_CHECKING:
@@ -41,8 +42,15 @@ class Objective(Protocol):
         """The loss of a batch, which lies where the network does; a scalar."""
 
 
+@dataclass(frozen=True)
 class SemanticObjective:
-    """Classes of voxels: label maps in, Dice and cross-entropy (:func:`napari_dasl.losses.dice_ce`)."""
+    """Classes of voxels: label maps in, one of :data:`napari_dasl.losses.LOSSES` by its name.
+
+    *spacing* is that of the network's grid, (z, y, x) in mm; a loss of slices takes the last two.
+    """
+
+    name: str
+    spacing: tuple[float, float, float]
 
     def make(
         self, plan: TrainingPlan, cases: Sequence[Prepared], step: int, mixing: Mixing, *, human_only: bool
@@ -63,17 +71,17 @@ class SemanticObjective:
         return image, label, weight
 
     def loss(self, network: nn.Module, batch: Batch, precision: Precision) -> torch.Tensor:
-        """Dice and cross-entropy of the network's logits."""
+        """The loss of the network's logits."""
         image, label, weight = batch
         with precision.autocast(image.device):
             logits = network(image.contiguous(memory_format=precision.layout(image.ndim - 2)))
-        return dice_ce(logits, label, weight)
+        return LOSSES[self.name](logits, label, image, self.spacing, weight)
 
 
 def objective(plan: TrainingPlan) -> Objective:
     """What the plan's network learns."""
     if not plan.detector:
-        return SemanticObjective()
+        return SemanticObjective(plan.loss, plan.spacing)
     from napari_dasl.training.detection import DetectionObjective
 
     return DetectionObjective()

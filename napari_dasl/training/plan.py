@@ -69,7 +69,11 @@ class TrainingPlan(BaseModel):
     )
     learning_rate: float = Field(default=4e-3, gt=0, description="The highest learning rate.")
     warmup: float = Field(default=0.05, ge=0, lt=1, description="The fraction of training over which the rate rises.")
-    weight_decay: float = Field(default=1e-2, ge=0)
+    weight_decay: float = Field(default=1e-2, ge=0, description="Of adamw alone; the other optimisers go without.")
+    optimiser: Literal["adamw", "adam", "rmsprop", "sgd"] = "adamw"
+    loss: Literal["dice-ce", "focal-dice-ms", "weighted-dice"] = Field(
+        default="dice-ce", description="Of a network that draws classes; a detector has its own, and leaves this."
+    )
     clip: float = Field(default=12.0, gt=0, description="Gradients are scaled down to this norm.")
     average: float = Field(
         default=0.99, ge=0, lt=1, description="Weights are averaged over steps with this memory; 0 takes the last ones."
@@ -96,6 +100,8 @@ class TrainingPlan(BaseModel):
         if self.spatial_dims == 2 and self.patch[0] != 1:
             raise ValueError(f"patch {list(self.patch)} must be one slice thick for a network of slices")
         if self.detector:
+            if self.loss != "dice-ce":
+                raise ValueError(f"loss must stay dice-ce: {self.network} has a loss of its own")
             _check_detector(self)
         else:
             multiple = patch_divisor(self.network, self.network_options)

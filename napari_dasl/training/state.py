@@ -42,7 +42,10 @@ def run_identity(plan: TrainingPlan, cases: Sequence[CaseData], seed: int, mixin
     Where every label is a person's, *mixing* decides nothing and is left out.
     """
     # The step budget and the precision may change between a run and its continuation; what is learnt from may not.
-    parts = [plan.model_dump_json(exclude={"steps", "precision", "memory_estimate_mb"}), str(seed)]
+    left_out = {"steps", "precision", "memory_estimate_mb"}
+    # Left out where they are the usual ones, so that runs begun before there was a choice can go on.
+    left_out |= {name for name in ("loss", "optimiser") if getattr(plan, name) == type(plan).model_fields[name].default}
+    parts = [plan.model_dump_json(exclude=left_out), str(seed)]
     parts += [
         f"{c.id} {c.key} {c.label_key} {c.weight}"
         + ("" if c.human else " pseudo")
