@@ -255,7 +255,7 @@ def test_a_plan_of_a_detector_comes_back_from_its_file(make_case, tmp_path):
 def test_a_whole_scan_is_cut_into_patches_that_fit(make_case):
     large = nodules(make_case).model_copy(update={"shapes": ((300, 512, 512),) * 3})
     small, large_plan = (
-        derive(large, modality="CT", network="nodule-rcnn", memory_mb=memory) for memory in (900.0, 8000.0)
+        derive(large, modality="CT", network="nodule-rcnn", memory_mb=memory) for memory in (750.0, 8000.0)
     )
     for plan in (small, large_plan):
         assert all(side % 16 == 0 for side in plan.patch)
