@@ -252,7 +252,7 @@ def test_a_named_precision_that_corrupts_memory_is_refused(start, plan):
 
 
 def test_a_loss_that_is_no_number_is_said(start, monkeypatch):
-    monkeypatch.setattr(objectives, "dice_ce", lambda logits, *_: logits.mean() * float("nan"))
+    monkeypatch.setitem(objectives.LOSSES, "dice-ce", lambda logits, *_: logits.mean() * float("nan"))
     with pytest.raises(WorkError, match=r"no number any more at step 1\. Lower learning_rate"):
         start()
 
@@ -265,7 +265,7 @@ def test_memory_that_runs_out_is_said_with_what_to_make_smaller(start, monkeypat
     def fail(*_args):
         raise problem
 
-    monkeypatch.setattr(objectives, "dice_ce", fail)
+    monkeypatch.setitem(objectives.LOSSES, "dice-ce", fail)
     with pytest.raises(OutOfMemory, match=r"2 patches of 16×16×16 voxels.*smaller batch or patch"):
         start()
 
@@ -274,6 +274,6 @@ def test_another_failure_of_torch_is_an_error_of_ours(start, monkeypatch):
     def fail(*_args):
         raise RuntimeError("could not create a primitive")
 
-    monkeypatch.setattr(objectives, "dice_ce", fail)
+    monkeypatch.setitem(objectives.LOSSES, "dice-ce", fail)
     with pytest.raises(WorkError, match="could not create a primitive"):
         start()
