@@ -17,6 +17,7 @@ from torch import nn
 from napari_dasl.errors import Cancelled, InputError, OutOfMemory, WorkError
 from napari_dasl.events import CancelCheck, Log, Metric, Phase, Progress, Report, never, silent
 from napari_dasl.training.device import Precision, choose, corrupts_in_bf16, measure_precision
+from napari_dasl.training.following import Following, check, told
 from napari_dasl.training.mixing import Mixing
 from napari_dasl.training.objectives import Objective, objective
 from napari_dasl.training.optimisers import build_optimiser
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from napari_dasl.curriculum.schedule import Schedule
     from napari_dasl.training.cases import CaseData
     from napari_dasl.training.plan import TrainingPlan
     from napari_dasl.training.prepare import Cache, Prepared
@@ -166,6 +168,7 @@ def train(
     save_seconds: float = SAVE_SECONDS,
     mixing: Mixing | None = None,
     save_student: bool = False,
+    curriculum: Schedule | None = None,
 ) -> Trained:
     """Train the plan's network on *cases*.
 
@@ -201,6 +204,10 @@ def train(
         How people's labels and pseudo-labels share the batches; the usual shares where not given.
     save_student : bool
         Keep the last weights too, not averaged over steps, as ``student.safetensors``: another view of the same run.
+    curriculum : Schedule, optional
+        What each step draws from, with which patch, batch and learning rate; its order names positions in *cases*. A
+        stage of whole scans centres a patch as large as they are; one of tumour patches shows a lesion in every second.
+        The plan's own patch, batch and cases throughout where not given.
 
     Raises
     ------
@@ -215,17 +222,21 @@ def train(
     """
     target = choose(device)
     mixing = mixing or Mixing()
-    prepared = _prepare(cases, cache, report, cancelled)
+    if curriculum is not None:
+        check(curriculum, plan, cases)
+    prepared, places = _prepare(cases, cache, report, cancelled)
+    course = Following(plan, prepared, curriculum, places)
     human = sum(case.human and case.label is not None for case in prepared)
     report(Phase(name="train", text=_sentence(human, sum(not case.human for case in prepared))))
     if budget is None or not (budget.steps or budget.minutes):
         budget = Budget(steps=plan.steps_for(human))
-    identity = run_identity(plan, cases, plan.seed, mixing)
+    identity = run_identity(plan, cases, plan.seed, mixing, told(curriculum))
     state_file = folder / "state" / "state.pt"
     try:
-        run = _begin(plan, target, init, load_state(state_file, identity) if resume else None, report)
+        state = load_state(state_file, identity) if resume else None
+        run = _begin(_careful(plan, curriculum, target), target, init, state, report)
         watch = _Watch(report, cancelled, guard, lambda now: save_state(state_file, now.state(identity)), save_seconds)
-        _learn(plan, prepared, run, budget, target, watch, mixing)
+        _learn(course, run, budget, target, watch, mixing)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         raise _in_words(error, plan, target) from error
     return _finish(plan, run, folder, state_file, save_student=save_student)
@@ -238,10 +249,12 @@ def _sentence(human: int, pseudo: int) -> str:
     return f"Training on {human} labelled {scans}{others}."
 
 
-def _prepare(cases: Sequence[CaseData], cache: Cache, report: Report, cancelled: CancelCheck) -> list[Prepared]:
-    """The cases to learn from, each on the network's grid."""
+def _prepare(
+    cases: Sequence[CaseData], cache: Cache, report: Report, cancelled: CancelCheck
+) -> tuple[list[Prepared], list[int]]:
+    """The cases to learn from, each on the network's grid, and their positions in *cases*."""
     report(Phase(name="prepare", text="Preparing the scans."))
-    prepared = []
+    prepared, places = [], []
     for done, case in enumerate(cases):
         if cancelled():
             raise Cancelled("Stopped while preparing the scans.", "Prepared scans are kept.")
@@ -249,10 +262,21 @@ def _prepare(cases: Sequence[CaseData], cache: Cache, report: Report, cancelled:
             ready = cache.case(case)
             if ready.usable:
                 prepared.append(ready)
+                places.append(done)
         report(Progress(name="prepare", done=done + 1, total=len(cases), text=case.id))
     if not any(case.human and case.label is not None for case in prepared):
         raise InputError("There is no labelled case to learn from.", "Label a few cases first.")
-    return prepared
+    return prepared, places
+
+
+def _careful(plan: TrainingPlan, curriculum: Schedule | None, device: torch.device) -> TrainingPlan:
+    """The plan, in single precision where a stage of the curriculum could not be trained in bf16."""
+    stages = curriculum.stages if curriculum is not None else ()
+    thin = [s for s in stages if corrupts_in_bf16(plan.model_copy(update={"patch": s.patch}), device)]
+    if not thin:
+        return plan
+    changed = {"precision": "fp32"} if plan.precision == "auto" else {"patch": thin[0].patch}
+    return plan.model_copy(update=changed)
 
 
 def _begin(
@@ -325,8 +349,7 @@ def _step(plan: TrainingPlan, run: _Run, task: Objective, batch: Any, rate: floa
 
 
 def _learn(
-    plan: TrainingPlan,
-    cases: list[Prepared],
+    course: Following,
     run: _Run,
     budget: Budget,
     device: torch.device,
@@ -338,9 +361,10 @@ def _learn(
     started = saved = time.monotonic()
     # Batches are made by other threads while the network computes; what they hold does not depend on that.
     ahead = 2 if device.type == "cpu" else 8
+    plan = course.plan
     task = objective(plan)
     with ThreadPoolExecutor(1 if device.type == "cpu" else 8) as makers:
-        waiting: dict[int, tuple[bool, Future[Any]]] = {}
+        waiting: dict[int, tuple[Any, Future[Any]]] = {}
         progress = budget.progress(run.step, run.seconds)
         while progress < 1:
             if watch.cancelled():
@@ -348,12 +372,16 @@ def _learn(
                 raise Cancelled(f"Training was stopped after step {run.step}.", "Resume goes on from there.")
             for step in range(run.step, run.step + ahead):
                 # By the clock, the tail may begin while batches from before it are waiting: they are made anew.
-                tail = mixing.in_tail(budget.progress(step, run.seconds))
-                if step not in waiting or waiting[step][0] != tail:
-                    made = makers.submit(task.make, plan, cases, step, mixing, human_only=tail)
-                    waiting[step] = (tail, made)
+                then = budget.progress(step, run.seconds)
+                tail, now = mixing.in_tail(then), course.at(then)
+                if step not in waiting or waiting[step][0] != (tail, now.key):
+                    made = makers.submit(task.make, now.plan, now.cases, step, mixing, human_only=tail)
+                    waiting[step] = ((tail, now.key), made)
             batch = waiting.pop(run.step)[1].result()
-            value = _step(plan, run, task, batch, learning_rate(plan, progress), device)
+            rate = learning_rate(plan, progress)
+            if course.schedule is not None:
+                rate *= course.at(progress).rate
+            value = _step(plan, run, task, batch, rate, device)
             run.seconds = before + time.monotonic() - started
             progress = budget.progress(run.step, run.seconds)
             watch.tell(run, value, progress)

@@ -36,7 +36,9 @@ def store(path: Path, content: bytes) -> None:
     write_bytes_atomic(path, content)
 
 
-def run_identity(plan: TrainingPlan, cases: Sequence[CaseData], seed: int, mixing: Mixing | None = None) -> str:
+def run_identity(
+    plan: TrainingPlan, cases: Sequence[CaseData], seed: int, mixing: Mixing | None = None, curriculum: str = ""
+) -> str:
     """A hash of what a run was started with; a state of another run is not resumed.
 
     Where every label is a person's, *mixing* decides nothing and is left out.
@@ -55,6 +57,8 @@ def run_identity(plan: TrainingPlan, cases: Sequence[CaseData], seed: int, mixin
     ]
     if not all(c.human for c in cases):
         parts.append(repr(mixing or Mixing()))
+    if curriculum:
+        parts.append(curriculum)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
