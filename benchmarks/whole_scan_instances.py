@@ -1,4 +1,4 @@
-"""Lesions one by one in a whole scan: large windows and clustering beside two plainer ways, the same network.
+"""Lesions one by one in a whole scan: windows together and clustering beside two plainer ways, the same network.
 
     python benchmarks/whole_scan_instances.py --shape 300 512 512 --spacing 1 0.7 0.7 --patch 48 48 48
 
@@ -6,8 +6,8 @@ The scan is noise in an ellipse of tissue with balls in it. The network is Nodul
 are raised until every window finds as many candidates as it may: the worst case for what comes after the network. Each
 way runs in a process of its own and ends with the probability, the numbered map and the findings of the scan:
 
-``ours``       windows as large as memory allows, what overlaps clustered, each finding's mask pasted once
-``patches``    the same with windows of the training patch that overlap by half, as a semantic network is predicted
+``ours``       several windows a call, air skipped, what overlaps clustered, each finding's mask pasted once
+``plain``      the same one window at a time and everywhere, as a semantic network was predicted
 ``paste all``  the windows of ``ours``, every candidate's mask drawn as a map of the whole scan, the maximum taken and
                connected components numbered (``--maps`` of them; the time of all is computed from theirs)
 
@@ -25,7 +25,7 @@ import time
 
 import numpy as np
 
-WAYS = ("ours", "patches", "paste all")
+WAYS = ("ours", "plain", "paste all")
 
 
 def make_scan(shape: tuple[int, ...], balls: int) -> np.ndarray:
@@ -63,14 +63,13 @@ def make_predictor(given: argparse.Namespace):
     with torch.no_grad():
         network.head.score.bias.fill_(-3.0)
     precision = Precision(given.precision, channels_last=given.device == "cpu")
-    return Predictor(network, plan, given.device, precision, overlap=0.5 if given.child == "patches" else None)
+    return Predictor(network, plan, given.device, precision, skip_air=given.child != "plain")
 
 
 def paste_all(predictor, image: np.ndarray, given: argparse.Namespace) -> tuple[int, float]:
     """Draw every candidate as a map; how many findings there are, and the seconds that the rest would take."""
-    from napari_dasl.inference.region.candidates import Finding, Part
+    from napari_dasl.inference.region.candidates import FLOOR, Finding, Part
     from napari_dasl.inference.region.pasting import paste
-    from napari_dasl.inference.region.windows import FLOOR
     from napari_dasl.project.instances import number_lesions
 
     seen = predictor.candidates(image, given.spacing)
@@ -98,8 +97,8 @@ def child(given: argparse.Namespace) -> None:
 
     torch.set_num_threads(given.threads)
     predictor = make_predictor(given)
-    if given.child == "patches":
-        windows.VOXELS = int(np.prod(given.patch))
+    if given.child == "plain":
+        windows.CALL_VOXELS = {"cpu": 1, "cuda": 1}
     predictor.predict(make_scan((32, 32, 32), 1), (given.grid,) * 3)  # the first call also chooses algorithms
     image = make_scan(tuple(given.shape), 12)
     seen = []

@@ -94,7 +94,7 @@ def region_plan():
             "network": "nodule-rcnn",
             "network_options": {"spatial_dims": 3},
             "spacing": (1.0, 1.0, 1.0),
-            "patch": (16, 16, 16),
+            "patch": (32, 32, 32),
             "batch": 1,
             "augmentation": Augmentation(mirror=("z", "y", "x")),
             "normalisation": (rule,),

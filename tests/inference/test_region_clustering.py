@@ -170,8 +170,11 @@ class TestCutOff:
         assert len(cluster(candidates(rows, WHOLE), 0.3)) == 2
 
     def test_two_lesions_at_one_border_stay_two(self, candidates):
-        rows = [(0, (20, 20, 37, 6), 0.8, 0), (0, (40, 40, 37, 6), 0.8, 0)]
+        rows = [(n, (at, at, 32, 17), 0.8, 0) for n in (0, 1) for at in (16, 46)]
         assert len(cluster(candidates(rows, PAIR), 0.3)) == 2
+
+    def test_what_one_window_saw_at_its_border_and_another_not_at_all_is_none(self, candidates):
+        assert cluster(candidates([(0, (32, 32, 39, 6), 0.8, 0)], PAIR), 0.3) == []
 
 
 def drawn_ball(share):

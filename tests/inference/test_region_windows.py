@@ -16,13 +16,13 @@ from napari_dasl.inference.region.thresholds import Thresholds
 from napari_dasl.inference.region.windows import lay
 
 ISO = (1.0, 1.0, 1.0)
-LAID = {"planar": False, "overlap": None, "largest": 18.0}
+LAID = {"overlap": None, "largest": 18.0}
 
 
 @pytest.fixture
-def small(monkeypatch):
-    """Windows of 32 voxels at most, so that a small scan has many."""
-    monkeypatch.setattr(windows, "VOXELS", 32**3)
+def one_by_one(monkeypatch):
+    """One window a call, so that calls can be counted."""
+    monkeypatch.setattr(windows, "CALL_VOXELS", {"cpu": 1})
 
 
 def scan(*lesions, shape=(40, 60, 70)):
@@ -39,31 +39,27 @@ def dice(a, b):
 
 
 class TestLay:
-    def test_windows_grow_to_what_memory_allows_and_overlap_by_what_a_region_needs(self):
-        laid = lay((300, 300, 300), (48, 48, 48), 16, **LAID)
-        assert laid.size == (128, 128, 128)
-        starts = sorted({z for z, _, _ in laid.starts})
-        assert starts[0] == 0
-        assert starts[-1] == 300 - 128
-        assert all(a + 128 - b >= 32 for a, b in itertools.pairwise(starts))
-
-    def test_a_flat_patch_grows_evenly(self):
-        assert lay((96, 512, 512), (16, 48, 48), 16, **LAID).size == (96, 144, 144)
+    def test_windows_are_as_large_as_the_patch_and_overlap_by_what_a_region_needs(self):
+        for patch, least in ((48, 18), (64, 18), (128, 32), (24, 12)):
+            laid = lay((300, 300, 300), (patch,) * 3, **LAID)
+            assert laid.size == (patch,) * 3
+            starts = sorted({z for z, _, _ in laid.starts})
+            assert starts[0] == 0
+            assert starts[-1] == 300 - patch
+            shared = [a + patch - b for a, b in itertools.pairwise(starts)]
+            assert least - 1 <= min(shared) < least + 12
 
     def test_a_scan_smaller_than_a_window_is_one_window_around_it(self):
-        laid = lay((40, 41, 48), (64, 64, 64), 16, **LAID)
-        assert laid.size == (48, 48, 48)
-        assert laid.starts == ((-4, -3, 0),)
+        assert lay((40, 41, 64), (48, 64, 64), **LAID).starts == ((-4, -11, 0),)
 
-    def test_slices_are_one_window_each(self):
-        laid = lay((5, 200, 180), (1, 64, 64), 32, planar=True, overlap=None, largest=18.0)
-        assert laid.size == (1, 224, 192)
-        assert [z for z, _, _ in laid.starts] == [0, 1, 2, 3, 4]
+    def test_slices_are_looked_at_one_by_one(self):
+        laid = lay((5, 200, 180), (1, 200, 180), **LAID)
+        assert laid.starts == tuple((z, 0, 0) for z in range(5))
 
     def test_every_voxel_of_a_scan_lies_in_a_window(self):
         shape = (70, 150, 301)
         seen = np.zeros(shape, dtype=bool)
-        laid = lay(shape, (32, 32, 32), 16, **LAID)
+        laid = lay(shape, (32, 32, 32), **LAID)
         for corner in laid.starts:
             seen[tuple(slice(max(0, a), a + n) for a, n in zip(corner, laid.size, strict=True))] = True
         assert seen.all()
@@ -71,20 +67,30 @@ class TestLay:
     def test_air_is_left_out_and_nothing_else(self):
         occupied = np.zeros((300, 300, 300), dtype=bool)
         occupied[100:180, 40:60, 250:300] = True
-        laid = lay(occupied.shape, (48, 48, 48), 16, occupied=occupied, **LAID)
-        assert len(laid.starts) < 4
+        laid = lay(occupied.shape, (48, 48, 48), occupied=occupied, **LAID)
+        assert len(laid.starts) == 3 * 1 * 2
         seen = np.zeros(occupied.shape, dtype=bool)
         for corner in laid.starts:
-            seen[tuple(slice(max(0, a), a + n) for a, n in zip(corner, laid.size, strict=True))] = True
+            box = tuple(slice(max(0, a), a + n) for a, n in zip(corner, laid.size, strict=True))
+            assert occupied[box].any()
+            seen[box] = True
         assert seen[occupied].all()
-        assert lay((64, 64, 64), (48, 48, 48), 16, occupied=np.zeros((64, 64, 64), bool), **LAID).starts == ()
+        assert lay((64, 64, 64), (48, 48, 48), occupied=np.zeros((64, 64, 64), bool), **LAID).starts == ()
+
+    @pytest.mark.parametrize("place", [0, 3, 60, 99])
+    def test_windows_round_little_that_is_occupied_lie_within_the_scan(self, place):
+        occupied = np.zeros((100, 100, 100), dtype=bool)
+        occupied[place, place, place] = True
+        ((z, y, x),) = lay(occupied.shape, (48, 48, 48), occupied=occupied, **LAID).starts
+        assert z == y == x
+        assert 0 <= z <= place < z + 48 <= 100
 
     def test_an_overlap_out_of_range_is_refused(self):
         with pytest.raises(InputError, match="overlap"):
-            lay((64, 64, 64), (32, 32, 32), 16, planar=False, overlap=1.0, largest=1.0)
+            lay((64, 64, 64), (32, 32, 32), overlap=1.0, largest=1.0)
 
 
-@pytest.mark.usefixtures("small")
+@pytest.mark.usefixtures("one_by_one")
 class TestScans:
     def test_lesions_come_back_where_they_are_with_their_scores_and_classes(self, blob_finder, region_plan):
         image = scan(((20, 30, 35), 5, 1.9), ((8, 8, 8), 4, 2.8), ((30, 50, 60), 6, 1.3))
@@ -107,6 +113,12 @@ class TestScans:
         assert len(found.instances) == 1
         assert found.instances[0].score == pytest.approx(0.9, abs=0.01)
         assert dice(found.ids == 1, image[0] > 1) > 0.93
+
+    def test_slivers_of_a_lesion_that_no_window_holds_are_no_findings(self, blob_finder, region_plan):
+        image = scan(((20, 30, 22), 6, 1.9))
+        found = Predictor(blob_finder(), region_plan(patch=(16, 16, 16))).predict(image, ISO)
+        assert [one.kept for one in found.instances] == [True]
+        assert dice(found.ids == 1, image[0] > 1) > 0.8
 
     def test_a_lesion_larger_than_any_window_is_one(self, blob_finder, region_plan):
         image = scan(((20, 30, 35), 17, 1.9))
@@ -161,6 +173,16 @@ class TestScans:
         assert len(turned.seen) == 8 * len(plain.seen)
         assert [one.score for one in found.instances] == pytest.approx([one.score for one in expected.instances])
         assert np.mean(found.ids != expected.ids) < 1e-3
+
+    def test_windows_go_to_the_network_together_without_a_change(self, blob_finder, region_plan, monkeypatch):
+        image = scan(((20, 30, 35), 5, 1.9), ((8, 8, 8), 4, 1.8))
+        together, singly = blob_finder(), blob_finder()
+        expected = Predictor(singly, region_plan()).predict(image, ISO)
+        monkeypatch.setattr(windows, "CALL_VOXELS", {"cpu": 4 * 32**3})
+        found = Predictor(together, region_plan()).predict(image, ISO)
+        assert {shape[0] for shape in together.seen} >= {4}
+        assert sum(shape[0] for shape in together.seen) == len(singly.seen)
+        assert np.array_equal(found.ids, expected.ids)
 
     def test_case_is_the_probability_of_predict(self, blob_finder, region_plan):
         image = scan(((20, 30, 35), 5, 1.9))
@@ -221,7 +243,7 @@ class TestScans:
         assert borders == [0.25]
 
 
-@pytest.mark.usefixtures("small")
+@pytest.mark.usefixtures("one_by_one")
 class TestSlices:
     def make(self, region_plan, **changes):
         options = {"network": "mask-rcnn", "network_options": {"spatial_dims": 2}, "patch": (1, 32, 32)}

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 Triple = tuple[int, int, int]
 
+FLOOR = 0.02
+"""Scores below are not looked at. It is far under any threshold: FROC curves need what nearly counts."""
+
 _SIGMA = 0.125  # of a window's side, as in tiling.gaussian
 _FLOOR = 1e-3
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_dasl.inference.region.candidates import Finding, Part, overlaps, to_corners, trust
+from napari_dasl.inference.region.candidates import FLOOR, Finding, Part, overlaps, to_corners, trust
 from napari_dasl.inference.region.pasting import sample
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ def cluster(candidates: Candidates, overlap: float) -> list[Finding]:
     Returns
     -------
     list of Finding
-        By falling score; sections of slices are findings of their own.
+        By falling score, all above :data:`~napari_dasl.inference.region.candidates.FLOOR`; sections of slices are
+        findings of their own.
     """
     found: list[Finding] = []
     slices = candidates.slices[candidates.window]
@@ -61,7 +62,7 @@ def cluster(candidates: Candidates, overlap: float) -> list[Finding]:
             rows = np.flatnonzero((slices == plane) & (candidates.classes == kind))
             views = _views(candidates, rows, int(plane), overlap)
             found += _distinct(_joined(views, int(kind) + 1))
-    return sorted(found, key=lambda one: -one.score)
+    return sorted((one for one in found if one.score > FLOOR), key=lambda one: -one.score)
 
 
 class _View:
