@@ -184,6 +184,21 @@ class TestScans:
         assert sum(shape[0] for shape in together.seen) == len(singly.seen)
         assert np.array_equal(found.ids, expected.ids)
 
+    def test_of_very_many_candidates_the_best_are_kept(self, blob_finder, region_plan, monkeypatch):
+        places = list(itertools.product((5, 15, 25, 35), (5, 15, 25, 35, 45, 55), (5, 15, 25, 35, 45, 55, 65)))
+        image = scan(*((place, 2, round(1.1 + 0.005 * i, 3)) for i, place in enumerate(places)))
+        monkeypatch.setattr(windows, "_KEPT", 60)
+        seen = Predictor(blob_finder(), region_plan()).candidates(image, ISO)
+        assert 60 <= len(seen.scores) <= 120
+        strongest = 0.1 + 0.005 * (len(places) - 1)
+        assert seen.scores.max() == pytest.approx(strongest, abs=1e-3)
+        assert len(seen.masks) == len(seen.window) == len(seen.cubes) == len(seen.classes) == len(seen.scores)
+        assert seen.window.max() < len(seen.windows)
+        monkeypatch.setattr(windows, "_KEPT", 10**6)
+        every = Predictor(blob_finder(), region_plan()).candidates(image, ISO)
+        assert len(every.scores) > 300
+        assert set(np.round(seen.scores, 4)) >= set(np.round(np.sort(every.scores)[-60:], 4))
+
     def test_case_is_the_probability_of_predict(self, blob_finder, region_plan):
         image = scan(((20, 30, 35), 5, 1.9))
         predictor = Predictor(blob_finder(), region_plan())

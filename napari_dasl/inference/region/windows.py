@@ -33,7 +33,9 @@ CALL_VOXELS = {"cpu": 600_000, "cuda": 4_000_000}
 """Voxels of a call of the network. A window of 48³ alone costs a processor 1.0 µs a voxel, two together 0.4 µs."""
 
 _TWICE = 0.5
-_MOST = 50
+_MOST = 32
+_KEPT = 4000
+"""Candidates of a scan: a network that is hardly trained finds something everywhere, and masks fill memory."""
 
 
 @dataclass(frozen=True)
@@ -183,9 +185,10 @@ def look(
             for axes in _flips(mirror, dims):
                 with precision.autocast(device):
                     output = network(torch.flip(tensor, [axis + 2 for axis in axes]) if axes else tensor)
-                    found = network.detect(output, sides, score=FLOOR, nms=_TWICE, limit=_MOST)
+                    found = network.detect(output, sides, score=rows.floor, nms=_TWICE, limit=_MOST)
                 for start, one in zip(group, found, strict=True):
                     rows.add(start, sides, one, grid.shape, axes)
+            rows.prune()
             report(Progress(name="predict", done=first + len(group), total=len(windows.starts)))
     return rows.candidates(float(network.roi_scale), grid)
 
@@ -208,6 +211,7 @@ class _Rows:
         self.window = [np.zeros(0, dtype=np.intp)]
         self.windows: list[list[float]] = []
         self.slices: list[int] = []
+        self.floor = FLOOR
 
     def add(self, start: Triple, sides: Sequence[int], found: Any, shape: Triple, turned: Sequence[int]) -> None:
         """Add the detections of the window that begins at *start*; what is centred outside the scan is none.
@@ -236,7 +240,19 @@ class _Rows:
         self.windows.append([*shift, *(shift + np.asarray(sides, dtype=np.float64))])
         self.slices.append(0 if self.dims == 3 else start[0])
 
+    def prune(self) -> None:
+        """Keep the best :data:`_KEPT` candidates once there are twice as many; what follows must be better."""
+        scores = np.concatenate(self.scores)
+        if len(scores) <= 2 * _KEPT:
+            return
+        best = np.sort(np.argsort(-scores, kind="stable")[:_KEPT])
+        self.cubes, self.scores = [np.concatenate(self.cubes)[best]], [scores[best]]
+        self.classes, self.window = [np.concatenate(self.classes)[best]], [np.concatenate(self.window)[best]]
+        self.masks = [np.concatenate(self.masks)[best]]
+        self.floor = float(self.scores[0].min())
+
     def candidates(self, roi_scale: float, grid: Grid) -> Candidates:
+        """Everything that was kept."""
         return Candidates(
             cubes=np.concatenate(self.cubes),
             scores=np.concatenate(self.scores),
