@@ -154,14 +154,24 @@ def _joined(views: list[_View], label: int) -> list[Finding]:
         if len(whole) and ((overlaps(view.corners, boxes)[1] >= _WITHIN) & (scores >= view.score)).any():
             continue
         partial.append(view)
-    groups: list[list[_View]] = []
-    for view in partial:
-        near = [group for group in groups if any(_same(view, other) for other in group)]
-        groups = [group for group in groups if all(group is not one for one in near)]
-        groups.append([one for group in near for one in group] + [view])
+    groups = _groups(partial)
     found = [Finding(label, view.score, (view.part,)) for view in whole]
     found += [Finding(label, max(v.score for v in group), tuple(v.part for v in group)) for group in groups]
     return found
+
+
+def _groups(views: list[_View]) -> list[list[_View]]:
+    """Views that draw the same lesion, directly or through others, together."""
+    starts = np.array([view.part.start for view in views])
+    ends = starts + np.array([view.part.side for view in views])[:, None] if views else starts
+    group = np.arange(len(views))
+    for index, view in enumerate(views):
+        # Thousands of faint views lie in a lung; only those whose regions meet are compared cell by cell.
+        meet = ((starts[:index] < ends[index]) & (starts[index] < ends[:index])).all(axis=1)
+        for other in np.flatnonzero(meet):
+            if group[other] != group[index] and _same(view, views[other]):
+                group[group == group[index]] = group[other]
+    return [[views[index] for index in np.flatnonzero(group == number)] for number in np.unique(group)]
 
 
 def _same(one: _View, other: _View) -> bool:
