@@ -21,7 +21,7 @@ from npe2 import PluginManifest
 manifest = PluginManifest.from_file(str(files("napari_dasl") / "napari.yaml"))
 manifest.validate_imports()
 widgets = [widget.display_name for widget in manifest.contributions.widgets]
-assert widgets == ["DASL", "Worklist", "This case", "Learning", "Pseudo-labels"], widgets
+assert widgets == ["DASL", "Worklist", "This case", "Findings", "Learning", "Pseudo-labels"], widgets
 for sample in manifest.contributions.sample_data:
     command = next(c for c in manifest.contributions.commands if c.id == sample.command)
     module, name = command.python_name.split(":")
