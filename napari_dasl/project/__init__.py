@@ -1,7 +1,7 @@
 """The project folder: configuration, cases, label history, drafts, predictions, models, rounds.
 
-``Project`` comes when it is first asked for, because SQLAlchemy takes a moment to import and the values of
-:mod:`~napari_dasl.project.records` need nothing.
+``Project`` and ``Difficulty`` come when they are first asked for, because SQLAlchemy takes a moment to
+import and the values of :mod:`~napari_dasl.project.records` need nothing.
 """
 
 from __future__ import annotations
@@ -34,12 +34,14 @@ from napari_dasl.project.records import (
 )
 
 if TYPE_CHECKING:
+    from napari_dasl.project.difficulties import Difficulty
     from napari_dasl.project.folder import Project
 
 __all__ = [
     "AddResult",
     "Case",
     "CaseState",
+    "Difficulty",
     "Draft",
     "Effort",
     "EngineConfig",
@@ -66,4 +68,8 @@ def __getattr__(name: str) -> Any:
         from napari_dasl.project.folder import Project
 
         return Project
+    if name == "Difficulty":
+        from napari_dasl.project.difficulties import Difficulty
+
+        return Difficulty
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_dasl.errors import GridMismatch, LabelError, ProjectError
-from napari_dasl.project import cases, ledger, locking, predictions, store
+from napari_dasl.project import cases, difficulties, ledger, locking, predictions, store
 from napari_dasl.project.records import Model
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_dasl.project.config import ProjectConfig
+    from napari_dasl.project.difficulties import Difficulty
     from napari_dasl.project.instances import Instance
     from napari_dasl.project.predictions import Prediction
     from napari_dasl.project.records import LoggedEvent, Round, RoundState, Score
@@ -146,6 +147,20 @@ class Learning:
             active = self.active_model()
             model_id = active.id if active else ""
         return ledger.scores(self._store, model_id)
+
+    def set_difficulties(self, rows: Sequence[Difficulty]) -> None:
+        """Store how hard cases are, each in place of what the same scorer said about the case; see `difficulties`.
+
+        Raises
+        ------
+        ProjectError
+            A row names no case of the project, no scorer, or an unknown source.
+        """
+        difficulties.save(self._store, rows)
+
+    def difficulties(self, scorer: str | None = None) -> list[Difficulty]:
+        """How hard each case is, as it was last measured: by one scorer or by all, in the order of scorer and case."""
+        return difficulties.newest(self._store, scorer)
 
     # -- rounds and the diary ---------------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry
 
 FILE_NAME = "project.sqlite"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 BUSY_SECONDS = 15.0
 
 metadata = sa.MetaData()
@@ -152,6 +152,18 @@ finding_reviews = sa.Table(  # of version 3
     sa.Column("created", sa.String, nullable=False),
 )
 
+difficulties = sa.Table(  # of version 4
+    "difficulties",
+    metadata,
+    sa.Column("case_id", sa.ForeignKey("cases.id"), primary_key=True),
+    sa.Column("scorer", sa.String, primary_key=True),
+    sa.Column("value", sa.Float),  # NULL: measured, and there is nothing to measure
+    sa.Column("source", sa.String, nullable=False),
+    sa.Column("model", sa.String),
+    sa.Column("revision", sa.Integer),
+    sa.Column("created", sa.String, nullable=False),
+)
+
 rounds = sa.Table(
     "rounds",
     metadata,
@@ -248,7 +260,7 @@ class Store:
         with self.alone() as connection:
             if self._checked_version(connection) == SCHEMA_VERSION:
                 return
-            # Versions 2 and 3 only add. Each step looks first, for databases that cannot undo a CREATE or an ALTER.
+            # Versions 2, 3 and 4 only add. Each step looks first, for databases that cannot undo a CREATE or an ALTER.
             metadata.create_all(connection)
             column = scores.c.similar_cases
             if column.name not in {has["name"] for has in sa.inspect(connection).get_columns(scores.name)}:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from napari_dasl.errors import ProjectError
-from napari_dasl.project import CaseState, Project, PseudoLabel, Score, store
+from napari_dasl.project import CaseState, Difficulty, Project, PseudoLabel, Score, store
 
 # As version 1 made them; never to be changed.
 VERSION_1 = """
@@ -59,10 +59,19 @@ CREATE INDEX ix_efforts_case_id ON efforts (case_id);
 UPDATE about SET schema_version = 2;
 PRAGMA user_version = 2;
 """
+# What version 3 added; never to be changed.
+VERSION_3 = """
+CREATE TABLE finding_reviews (id INTEGER NOT NULL, case_id VARCHAR NOT NULL, model VARCHAR NOT NULL,
+    instance INTEGER NOT NULL, verdict VARCHAR NOT NULL, box TEXT NOT NULL, author VARCHAR NOT NULL,
+    created VARCHAR NOT NULL, PRIMARY KEY (id), FOREIGN KEY(case_id) REFERENCES cases (id));
+CREATE INDEX ix_finding_reviews_case_id ON finding_reviews (case_id);
+UPDATE about SET schema_version = 3;
+PRAGMA user_version = 3;
+"""
 OLD_TABLES = ("cases", "models", "rounds", "events", "revisions", "scores")
 
 
-@pytest.fixture(params=(1, 2))
+@pytest.fixture(params=(1, 2, 3))
 def version(request):
     """The version that a project was made with."""
     return request.param
@@ -95,8 +104,8 @@ def old(project, mask_of, version):
                 f"INSERT INTO {table} VALUES ({','.join('?' * columns)})", [row[:columns] for row in rows[table]]
             )
         then.execute("UPDATE revisions SET source = 'pseudo' WHERE case_id = 'p2'")
-        if version == 2:
-            then.executescript(VERSION_2)
+        for added in (VERSION_2, VERSION_3)[: version - 1]:
+            then.executescript(added)
     then.close()
     return project.folder
 
@@ -128,7 +137,7 @@ def test_every_old_row_is_there(old, mask_of):
         assert project.case("p5").state is CaseState.SKIPPED
         assert (project.pseudo_labels(), project.efforts(), project.pseudo_reviews()) == ([], [], [])
     after = dump(old)
-    assert after["about"] == [(3,)]
+    assert after["about"] == [(4,)]
     for table in OLD_TABLES:
         assert [row[: len(was)] for row, was in zip(after[table], before[table], strict=True)] == before[table]
 
@@ -169,7 +178,26 @@ def test_findings_can_be_judged(old):
         assert [one.state for one in project.findings("p3")] == ["rejected"]
 
 
-@pytest.mark.parametrize("version", [2], indirect=True)
+def test_difficulties_can_be_kept(old):
+    with Project.open(old) as project:
+        assert project.difficulties() == []
+        project.set_difficulties([Difficulty("p1", "size", 12.5, "label", revision=1)])
+    with Project.open(old) as project:
+        assert [(one.case, one.value, one.revision) for one in project.difficulties("size")] == [("p1", 12.5, 1)]
+
+
+@pytest.mark.parametrize("version", [3], indirect=True)
+def test_verdicts_on_findings_of_version_3_stay(old):
+    row = (1, "p3", "r0001-ab", 1, "rejected", "[0, 0, 0, 3, 3, 3]", "Anna", "2027-03-05T12:00:00+00:00")
+    with sqlite3.connect(old / store.FILE_NAME) as then:
+        then.execute(f"INSERT INTO finding_reviews VALUES ({','.join('?' * len(row))})", row)
+    then.close()
+    with Project.open(old) as project:
+        assert [(one.case, one.verdict) for one in project.finding_reviews()] == [("p3", "rejected")]
+    assert dump(old)["finding_reviews"] == [row]
+
+
+@pytest.mark.parametrize("version", [2, 3], indirect=True)
 def test_rows_of_version_2_stay(old):
     moment = "2026-11-20T12:00:00+00:00"
     with sqlite3.connect(old / store.FILE_NAME) as then:
@@ -190,7 +218,7 @@ def test_rows_of_version_2_stay(old):
     assert {table: after[table] for table in before if table != "about"} == {
         table: rows for table, rows in before.items() if table != "about"
     }
-    assert (after["about"], after["finding_reviews"]) == ([(3,)], [])
+    assert (after["about"], after["finding_reviews"], after["difficulties"]) == ([(4,)], [], [])
 
 
 def test_it_has_the_tables_of_a_new_project(old, make):
@@ -285,10 +313,10 @@ def test_a_program_that_had_it_open_before_goes_on(old):
 
 def test_a_newer_one_is_left_alone(old):
     connection = sqlite3.connect(old / store.FILE_NAME)
-    connection.execute("PRAGMA user_version = 4")
+    connection.execute("PRAGMA user_version = 5")
     connection.close()
     before = dump(old)
-    with pytest.raises(ProjectError, match=r"newer napari-dasl \(schema 4; this one knows 3\)"):
+    with pytest.raises(ProjectError, match=r"newer napari-dasl \(schema 5; this one knows 4\)"):
         Project.open(old)
     assert dump(old) == before
 
