@@ -16,6 +16,7 @@ from tomlkit.exceptions import TOMLKitError
 
 from napari_dasl.errors import ProjectError
 from napari_dasl.project import presets
+from napari_dasl.project.curriculum_config import CurriculumConfig, Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -51,9 +52,7 @@ class RankingConfig(_Part):
     explore: float = Field(default=0.0, ge=0, le=1, description="Share of the proposed scans that is drawn by lot.")
 
 
-class TrainingConfig(_Part):
-    """How long and where a round trains; steps and minutes are left out to let the plan decide."""
-
+class _Length(_Part):
     device: str = Field(default="auto", min_length=1, description="auto, cpu, cuda or cuda:1.")
     steps: int | None = Field(default=None, ge=1, description="Optimiser steps per round.")
     minutes: float | None = Field(default=None, gt=0, description="Minutes of training per round.")
@@ -63,6 +62,15 @@ class TrainingConfig(_Part):
     tolerance: float = Field(
         default=0.01, ge=0, le=1, description="Guard Dice a new model may lose and still take over."
     )
+
+
+class TrainingConfig(Recipe, _Length):
+    """How long and where a round trains, and what it changes of the plan; what is left out, the plan decides."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """What a round changes of the training plan."""
+        return Recipe(**self.given)
 
 
 class SelfpacedConfig(_Part):
@@ -157,6 +165,7 @@ class ProjectConfig(_Part):
     )
     ranking: RankingConfig = RankingConfig()
     training: TrainingConfig = TrainingConfig()
+    curriculum: CurriculumConfig = CurriculumConfig()
     selfpaced: SelfpacedConfig = SelfpacedConfig()
     engine: EngineConfig = EngineConfig()
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from napari_dasl.project import presets
+from napari_dasl.project.curriculum_config import CurriculumConfig, Recipe
 
 PhaseRequest = Literal["auto", "spl", "al"]
 RoundPhase = Literal["spl", "al"]
@@ -38,6 +41,22 @@ class RoundPlan(BaseModel):
     seed: int | None = Field(
         default=None, description="Seed of this round; the project's seed plus the round number when empty."
     )
+    preset: str = Field(
+        default="", description="Preset whose curriculum and recipe this round follows; the project's when empty."
+    )
+    curriculum: CurriculumConfig | None = Field(
+        default=None, description="Order, pacing and stages of this round; the preset's or the project's when empty."
+    )
+    recipe: Recipe | None = Field(
+        default=None, description="What this round changes of the plan; the preset's or the project's when empty."
+    )
+
+    @field_validator("preset")
+    @classmethod
+    def _known_preset(cls, name: str) -> str:
+        if name and name not in presets.names():
+            raise ValueError(f"one of {', '.join(presets.names())}, or empty")
+        return name
 
 
 class GuardResult(BaseModel):

@@ -6,27 +6,45 @@ import pytest
 
 from napari_dasl.errors import ProjectError
 from napari_dasl.project import Project, ProjectConfig, RankingConfig, SelfpacedConfig, config, presets, setup
+from napari_dasl.project.curriculum_config import CurriculumConfig, Recipe
 
 
 def test_the_presets_are_the_files_of_the_folder():
-    assert presets.names() == ("default", "dasl-paper")
+    assert presets.names() == (
+        "default",
+        "dasl-paper",
+        "liver-three-stage",
+        "patch-growth-performance",
+        "patch-growth-resource",
+        "pet-bootstrapping",
+        "pet-self-paced",
+        "stroke-contrast",
+        "stroke-gradient",
+    )
 
 
 @pytest.mark.parametrize("name", presets.names())
 def test_every_preset_only_sets_keys_that_exist_and_says_what_it_is(name):
     given = presets.load(name)
-    assert set(given) <= {"ranking", "training", "selfpaced"}
+    assert set(given) <= {"ranking", "training", "selfpaced", "curriculum"}
     made = ProjectConfig(name="x", modality="CT", preset=name)
     for table, keys in given.items():
         for key, value in keys.items():
             stored = getattr(getattr(made, table), key)
             assert (list(stored) if isinstance(stored, tuple) else stored) == value
+    about = presets.about(name)
+    assert about.title
+    assert about.sentence.endswith(".")
+    assert len(about.sentence) < 140
+    assert bool(about.paper) == bool(about.network) == (name != "default")
 
 
 def test_the_default_preset_changes_nothing():
     plain = ProjectConfig(name="x", modality="CT", preset="default")
     assert plain.ranking == RankingConfig()
     assert plain.selfpaced == SelfpacedConfig()
+    assert (plain.training.recipe, plain.curriculum) == (Recipe(), CurriculumConfig())
+    assert plain.curriculum.plain
 
 
 def test_the_paper_is_the_paper():
@@ -60,7 +78,7 @@ def test_a_new_project_has_the_settings_in_its_file(tmp_path, scans):
 
 
 def test_an_unknown_preset_is_refused_with_those_there_are(tmp_path, scans):
-    with pytest.raises(ProjectError, match=r"preset is 'dasl_paper', but must be one of default, dasl-paper\."):
+    with pytest.raises(ProjectError, match=r"preset is 'dasl_paper', but must be one of default, dasl-paper, "):
         setup.make(tmp_path / "study", images=scans, modality="CT", preset="dasl_paper")
     assert not (tmp_path / "study").exists()
 
