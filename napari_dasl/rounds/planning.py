@@ -67,7 +67,7 @@ def training_plan(project: Project, request: RoundPlan | None = None, *, report:
     if request is None:
         return plan
     changed = {name: value for name, value in (("batch", request.batch), ("patch", request.patch)) if value is not None}
-    return TrainingPlan.model_validate(plan.model_dump() | changed) if changed else plan
+    return plan.changed(changed)
 
 
 def same_network(plan: TrainingPlan, model_folder: Path) -> bool:

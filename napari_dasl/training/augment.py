@@ -20,13 +20,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_dasl.training.cases import Shape, Spacing
-    from napari_dasl.training.plan import Augmentation
+    from napari_dasl.training.plan import Augmentation, TrainingPlan
     from napari_dasl.training.prepare import Prepared
 
 Labels: TypeAlias = "NDArray[np.uint8] | NDArray[np.uint16]"
 
 MARGIN = 0.25
 """What a turned patch may need beyond its own border, as a fraction of its side."""
+
+
+def still(plan: TrainingPlan) -> TrainingPlan:
+    """The plan without any change of shape: patches show just what was cut."""
+    rules = plan.augmentation.model_copy(update={"affine": 0.0})
+    return plan.model_copy(update={"augmentation": rules})
 
 
 def random_affine(

@@ -7,15 +7,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_dasl.training.augment import sample_patch
+from napari_dasl.training.alternating import draw_beside, draw_on_lesion, turns
+from napari_dasl.training.augment import sample_patch, still
 from napari_dasl.training.mixing import Mixing
 from napari_dasl.training.patches import draw_place, generator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
+    from napari_dasl.training.augment import Labels
+    from napari_dasl.training.patches import Place
     from napari_dasl.training.plan import TrainingPlan
     from napari_dasl.training.prepare import Prepared
+
+    Sample = tuple[NDArray[np.float32], Labels]
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """Images (N, C, z, y, x), labels (N, z, y, x) and weights (N,)."""
@@ -44,6 +51,7 @@ def make_batch(
     mixing: Mixing | None = None,
     *,
     human_only: bool = False,
+    alternate: bool = False,
 ) -> Batch:
     """The patches of a step: images (N, C, z, y, x), labels (N, z, y, x) and weights (N,); a function of the seed.
 
@@ -59,16 +67,22 @@ def make_batch(
         How the kinds share the batch; the usual shares where not given.
     human_only : bool
         The step lies in the tail that learns from people's labels alone.
+    alternate : bool
+        Every second patch shows a lesion, and the others none at all (see :mod:`napari_dasl.training.alternating`);
+        the plan's ``foreground`` does not count.
     """
     images, labels, weights = [], [], []
-    sources = draw_cases(cases, step, plan.batch, mixing or Mixing(), human_only=human_only)
+    mixing = mixing or Mixing()
+    sources = draw_cases(cases, step, plan.batch, mixing, human_only=human_only)
+    shown = turns(cases, step, plan.batch, mixing, human_only=human_only) if alternate else []
     for sample, source in enumerate(sources):
         rng = generator(plan.seed, step, sample)
-        place = draw_place(source, plan.patch, plan.foreground, rng)
-        case = source[place.case]
-        image, label = sample_patch(
-            case, place.start, plan.patch, plan.spacing, plan.augmentation, rng, planar=plan.spatial_dims == 2
-        )
+        if alternate:
+            case, image, label = _in_turn(plan, source, cases, rng, lesion=shown[sample])
+        else:
+            place = draw_place(source, plan.patch, plan.foreground, rng)
+            case = source[place.case]
+            image, label = _changed(plan, case, place, rng)
         images.append(image)
         labels.append(label)
         weights.append(case.weight)
@@ -77,3 +91,27 @@ def make_batch(
         torch.from_numpy(np.stack(labels)),
         torch.tensor(weights, dtype=torch.float32),
     )
+
+
+def _changed(plan: TrainingPlan, case: Prepared, place: Place, rng: np.random.Generator) -> Sample:
+    """A patch of *case*, changed at random: image (C, z, y, x) and label (z, y, x)."""
+    return sample_patch(
+        case, place.start, plan.patch, plan.spacing, plan.augmentation, rng, planar=plan.spatial_dims == 2
+    )
+
+
+def _in_turn(
+    plan: TrainingPlan, source: Sequence[Prepared], cases: Sequence[Prepared], rng: np.random.Generator, *, lesion: bool
+) -> tuple[Prepared, NDArray[np.float32], Labels]:
+    """A case and a patch of it that shows a lesion, or one that shows none."""
+    place = draw_on_lesion(source, plan.patch, rng) if lesion else draw_beside(source, plan.patch, rng)
+    if place is None:
+        # The pseudo-labels, or people's labels, leave no room beside lesions: then any case's do.
+        source = cases
+        place = draw_beside(source, plan.patch, rng) or draw_place(source, plan.patch, 0.0, rng)
+    case = source[place.case]
+    image, label = _changed(plan, case, place, rng)
+    if bool(label.any()) != lesion:
+        # Turned and scaled, the patch shows what lies beside it; as it was cut, it shows what it was drawn for.
+        image, label = _changed(still(plan), case, place, rng)
+    return case, image, label

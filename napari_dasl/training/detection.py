@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from napari_dasl.networks.region.loss import Targets, region_loss
-from napari_dasl.training.augment import sample_patch
+from napari_dasl.training.alternating import draw_beside, turns
+from napari_dasl.training.augment import sample_patch, still
 from napari_dasl.training.batches import draw_cases
 from napari_dasl.training.lesions import NONE, table_of_patch
 from napari_dasl.training.normalise import outside
@@ -39,15 +40,27 @@ class DetectionObjective:
     """Lesions one by one: patches with the boxes and masks of what they show, and the loss of the region networks."""
 
     def make(
-        self, plan: TrainingPlan, cases: Sequence[Prepared], step: int, mixing: Mixing, *, human_only: bool
+        self,
+        plan: TrainingPlan,
+        cases: Sequence[Prepared],
+        step: int,
+        mixing: Mixing,
+        *,
+        human_only: bool,
+        alternate: bool = False,
     ) -> DetectionBatch:
         """The patches of a step; boxes are measured after everything that changes the patch."""
         images, weights, targets = [], [], []
+        shown = turns(cases, step, plan.batch, mixing, human_only=human_only) if alternate else []
         for sample, source in enumerate(draw_cases(cases, step, plan.batch, mixing, human_only=human_only)):
             rng = generator(plan.seed, step, sample)
-            place = draw_finding(source, plan.patch, plan.foreground, rng)
+            foreground = plan.foreground if not alternate else float(shown[sample])
+            beside = draw_beside(source, plan.patch, rng) if foreground == 0 and alternate else None
+            place = beside or draw_finding(source, plan.patch, foreground, rng)
             case = source[place.case]
             image, target = _sample(plan, case, place, rng)
+            if alternate and case.label is not None and bool(len(target.ids)) != shown[sample]:
+                image, target = _sample(still(plan), case, place, rng)
             images.append(image)
             targets.append(target)
             weights.append(case.weight)

@@ -206,7 +206,8 @@ def train(
         Keep the last weights too, not averaged over steps, as ``student.safetensors``: another view of the same run.
     curriculum : Schedule, optional
         What each step draws from, with which patch, batch and learning rate; its order names positions in *cases*. A
-        stage of whole scans centres a patch as large as they are; one of tumour patches shows a lesion in every second.
+        stage of whole scans centres a patch as large as they are; one of tumour patches shows a lesion in every second,
+        and none in the others.
         The plan's own patch, batch and cases throughout where not given.
 
     Raises
@@ -226,6 +227,7 @@ def train(
         check(curriculum, plan, cases)
     prepared, places = _prepare(cases, cache, report, cancelled)
     course = Following(plan, prepared, curriculum, places)
+    course.check_room()
     human = sum(case.human and case.label is not None for case in prepared)
     report(Phase(name="train", text=_sentence(human, sum(not case.human for case in prepared))))
     if budget is None or not (budget.steps or budget.minutes):
@@ -375,7 +377,9 @@ def _learn(
                 then = budget.progress(step, run.seconds)
                 tail, now = mixing.in_tail(then), course.at(then)
                 if step not in waiting or waiting[step][0] != (tail, now.key):
-                    made = makers.submit(task.make, now.plan, now.cases, step, mixing, human_only=tail)
+                    made = makers.submit(
+                        task.make, now.plan, now.cases, step, mixing, human_only=tail, alternate=now.alternate
+                    )
                     waiting[step] = ((tail, now.key), made)
             batch = waiting.pop(run.step)[1].result()
             rate = learning_rate(plan, progress)

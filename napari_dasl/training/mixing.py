@@ -45,8 +45,13 @@ class Mixing:
         """
         if batch > 1:
             return min(batch, math.ceil(self.human_share * batch - _ROUNDING))
-        so_far = math.ceil(self.human_share * step - _ROUNDING)
-        return math.ceil(self.human_share * (step + 1) - _ROUNDING) - so_far
+        return self.human_before(step + 1, batch) - self.human_before(step, batch)
+
+    def human_before(self, step: int, batch: int) -> int:
+        """How many samples of the batches before *step* came from people's labels, where none lay in the tail."""
+        if batch > 1:
+            return step * self.human_samples(step, batch)
+        return math.ceil(self.human_share * step - _ROUNDING)
 
     def in_tail(self, progress: float) -> bool:
         """Whether a step that begins at *progress* of the budget, 0 to 1, learns from people's labels alone."""

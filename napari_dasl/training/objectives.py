@@ -28,9 +28,19 @@ class Objective(Protocol):
     """The batches and the loss of one kind of network."""
 
     def make(
-        self, plan: TrainingPlan, cases: Sequence[Prepared], step: int, mixing: Mixing, *, human_only: bool
+        self,
+        plan: TrainingPlan,
+        cases: Sequence[Prepared],
+        step: int,
+        mixing: Mixing,
+        *,
+        human_only: bool,
+        alternate: bool = False,
     ) -> Any:
-        """The batch of *step*, on the processor: a function of the plan's seed, the step and the cases."""
+        """The batch of *step*, on the processor: a function of the plan's seed, the step and the cases.
+
+        With *alternate* every second patch shows a lesion, and the others none.
+        """
 
     def trial(self, plan: TrainingPlan) -> Any:
         """A batch of one patch to measure time with."""
@@ -53,10 +63,17 @@ class SemanticObjective:
     spacing: tuple[float, float, float]
 
     def make(
-        self, plan: TrainingPlan, cases: Sequence[Prepared], step: int, mixing: Mixing, *, human_only: bool
+        self,
+        plan: TrainingPlan,
+        cases: Sequence[Prepared],
+        step: int,
+        mixing: Mixing,
+        *,
+        human_only: bool,
+        alternate: bool = False,
     ) -> Batch:
         """See :func:`napari_dasl.training.batches.make_batch`; of slices the z axis is left out."""
-        image, label, weight = make_batch(plan, cases, step, mixing, human_only=human_only)
+        image, label, weight = make_batch(plan, cases, step, mixing, human_only=human_only, alternate=alternate)
         return (image.squeeze(2), label.squeeze(1), weight) if plan.spatial_dims == 2 else (image, label, weight)
 
     def trial(self, plan: TrainingPlan) -> Batch:

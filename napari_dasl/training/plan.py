@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import tomlkit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from napari_dasl.errors import ProjectError
+from napari_dasl.errors import InputError, ProjectError
 from napari_dasl.networks.families import family, patch_divisor
 from napari_dasl.training import detector_plan, semantic_plan
 from napari_dasl.training.normalise import Normalisation, derive_normalisation
 from napari_dasl.volumes.atomic import write_bytes_atomic
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from napari_dasl.training.fingerprint import Fingerprint
@@ -110,10 +111,47 @@ class TrainingPlan(BaseModel):
                 raise ValueError(
                     f"patch {list(self.patch)} must be a multiple of {list(multiple)}, the network's strides"
                 )
-        normal = self.network_options.get("norm", "batch")
-        if self.network == "residual-se-unet" and normal == "batch" and self.batch < 2:
+        if self.batch < self.least_batch:
             raise ValueError("batch must be at least 2 for batch normalisation; or set norm = 'group'")
         return self
+
+    @property
+    def least_batch(self) -> int:
+        """The fewest patches of a step that the network can be trained with: two where it normalises over them."""
+        normal = self.network_options.get("norm", "batch")
+        return 2 if self.network == "residual-se-unet" and normal == "batch" else 1
+
+    def check_batch(self, batch: int, what: str) -> None:
+        """Refuse fewer patches a step than the network can be trained with; *what* asks for them, in words.
+
+        Raises
+        ------
+        InputError
+        """
+        if batch < self.least_batch:
+            raise InputError(
+                f"{what} asks for a batch of {batch}, and {self.network} with batch normalisation needs at least "
+                f"{self.least_batch}.",
+                f'Take a batch of {self.least_batch}, or set norm = "group" under [network_options] in plan.toml.',
+            )
+
+    def changed(self, values: Mapping[str, Any], what: str = "This round") -> TrainingPlan:
+        """The plan with other *values*, checked as a whole; *what* asks for them, in words.
+
+        Raises
+        ------
+        InputError
+            Where a value is not allowed, or does not go with the others; it names the key.
+        """
+        if not values:
+            return self
+        if isinstance(values.get("batch"), int):
+            self.check_batch(values["batch"], what)
+        try:
+            return TrainingPlan.model_validate(self.model_dump() | dict(values))
+        except ValidationError as error:
+            key, text = _first_problem(error)
+            raise InputError(f"{what} asks for a training plan that is wrong at {key}: {text}.", HINT) from error
 
     @property
     def in_channels(self) -> int:
@@ -181,11 +219,19 @@ class TrainingPlan(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"]) or "the plan"
-            found = "" if first["type"] in ("missing", "value_error") else f" (found {first['input']!r})"
-            text = first["msg"].removeprefix("Value error, ")
-            raise ProjectError(f"The training plan {path} is wrong at {key}: {text}{found}.", hint) from error
+            key, text = _first_problem(error)
+            raise ProjectError(f"The training plan {path} is wrong at {key}: {text}.", hint) from error
+
+
+HINT = "Choose another value; plan.toml of the project says what each one means."
+
+
+def _first_problem(error: ValidationError) -> tuple[str, str]:
+    """The key that is wrong first, and what is wrong with it."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"]) or "the plan"
+    found = "" if first["type"] in ("missing", "value_error") else f" (found {first['input']!r})"
+    return key, first["msg"].removeprefix("Value error, ") + found
 
 
 def _check_detector(plan: TrainingPlan) -> None:

@@ -44,7 +44,8 @@ def test_every_step_draws_what_the_schedule_says(start, monkeypatch):
     make, step = SemanticObjective.make, loop._step
 
     def making(self, plan, cases, number, *args, **options):
-        drawn[number] = (plan.patch, plan.batch, plan.foreground, tuple(case.id for case in cases))
+        lesions = "in turn" if options["alternate"] else plan.foreground
+        drawn[number] = (plan.patch, plan.batch, lesions, tuple(case.id for case in cases))
         return make(self, plan, cases, number, *args, **options)
 
     def stepping(plan, run, task, batch, rate, device):
@@ -57,9 +58,9 @@ def test_every_step_draws_what_the_schedule_says(start, monkeypatch):
     start("run", curriculum=along)
     for number in range(12):
         now = along.at(number / 12)
-        patch, batch, foreground, ids = drawn[number]
+        patch, batch, lesions, ids = drawn[number]
         assert (patch, batch) == (now.patch, now.batch)
-        assert foreground == {"tumour-patches": 0.5, "whole": 0.0, "usual": 0.4}[now.sampling]
+        assert lesions == {"tumour-patches": "in turn", "whole": 0.0, "usual": 0.4}[now.sampling]
         assert set(ids) == {f"case{index}" for index in now.available}
         assert rates[number] == pytest.approx(now.rate)
     assert len(drawn[0][3]) < len(drawn[11][3])
