@@ -124,6 +124,7 @@ class _Watch:
     guard: Callable[[nn.Module], float] | None
     save: Callable[[_Run], None]
     save_seconds: float
+    guard_times: int = GUARD_TIMES
     told: float = 0.0
 
     def tell(self, run: _Run, loss: float, progress: float) -> None:
@@ -133,7 +134,7 @@ class _Watch:
             run.losses.append((run.step, sum(run.recent) / len(run.recent)))
             run.recent.clear()
             self.report(Metric(name="loss", step=run.step, value=run.losses[-1][1]))
-        if self.guard and int(progress * GUARD_TIMES) > len(run.guard):
+        if self.guard and int(progress * self.guard_times) > len(run.guard):
             value = self.guard(_averaged(run))
             run.guard.append((run.step, value))
             self.report(Metric(name="guard_dice", step=run.step, value=value))
@@ -165,6 +166,7 @@ def train(
     report: Report = silent,
     cancelled: CancelCheck = never,
     guard: Callable[[nn.Module], float] | None = None,
+    guard_times: int = GUARD_TIMES,
     save_seconds: float = SAVE_SECONDS,
     mixing: Mixing | None = None,
     save_student: bool = False,
@@ -196,8 +198,10 @@ def train(
     report, cancelled
         Told at every step; asked between two steps.
     guard : callable, optional
-        Given the network with its averaged weights, in evaluation mode, four times in a run; its answer is reported as
-        ``guard_dice``. It must not change the network.
+        Given the network with its averaged weights, in evaluation mode, *guard_times* in a run; its answer is reported
+        as ``guard_dice``. It must not change the network.
+    guard_times : int
+        At equal distances, the last at the end.
     save_seconds : float
         The full state is saved as often.
     mixing : Mixing, optional
@@ -237,7 +241,9 @@ def train(
     try:
         state = load_state(state_file, identity) if resume else None
         run = _begin(_careful(plan, curriculum, target), target, init, state, report)
-        watch = _Watch(report, cancelled, guard, lambda now: save_state(state_file, now.state(identity)), save_seconds)
+        watch = _Watch(
+            report, cancelled, guard, lambda now: save_state(state_file, now.state(identity)), save_seconds, guard_times
+        )
         _learn(course, run, budget, target, watch, mixing)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         raise _in_words(error, plan, target) from error
