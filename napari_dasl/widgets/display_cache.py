@@ -67,8 +67,13 @@ class Picture:
     key: str | None = None
 
 
-def read_picture(project: Project, case: Case) -> Picture:
+def read_picture(project: Project, case: Case, *, keep: bool = True) -> Picture:
     """Read the scans of *case*: from ``cache/display`` where it is fresh, else from the files.
+
+    Parameters
+    ----------
+    keep : bool
+        Whether what was read from the files is copied into the cache; not for a glance at a case.
 
     Raises
     ------
@@ -89,7 +94,7 @@ def read_picture(project: Project, case: Case) -> Picture:
     if problem:
         raise VolumeError(problem, "Put the scan back, or add the changed one as a new case.")
     picture = replace(_read(project, case), key=key)
-    if key is not None:
+    if key is not None and keep:
         try:
             _store(folder, key, picture)
         except OSError as error:  # full or read-only disk: slower next time, nothing else

@@ -7,13 +7,15 @@ whenever the session says that something changed, so that a thousand cases never
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from napari_dasl.project.config import SelfpacedConfig
+from napari_dasl.project.curriculum_config import CurriculumConfig, Recipe
 from napari_dasl.project.records import CaseState, Model, Round
 from napari_dasl.rounds import phases
+from napari_dasl.widgets.difficulty_reading import blind_cases, read_hardness
 from napari_dasl.widgets.project_reader import ProjectReader
 
 if TYPE_CHECKING:
@@ -21,9 +23,11 @@ if TYPE_CHECKING:
 
     from napari_dasl.project import Project
     from napari_dasl.project.records import Effort
+    from napari_dasl.widgets.difficulty_rows import Correlation, Measured
     from napari_dasl.widgets.session import Session
 
-_TO_DO = (CaseState.UNLABELLED, CaseState.DRAFT, CaseState.PSEUDO)
+WAITING = (CaseState.UNLABELLED, CaseState.DRAFT, CaseState.PSEUDO)
+"""States of cases that wait for a human label."""
 _REVISIONS_READ = 40  # enough for a steady median; more would only make opening a large project slower
 _COMMAND = re.compile(r"Run `[^`]*`\.\s*")
 COLD_START = "cold start"
@@ -32,7 +36,15 @@ COLD_START = "cold start"
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the worklist: a case, its state and where its newest score puts it."""
+    """One line of the worklist: a case, its state and where its newest score puts it.
+
+    Attributes
+    ----------
+    hardness : dict
+        What each scorer of difficulty measured.
+    blind : bool
+        Whether the case is drawn without having seen the prediction, so that nothing made from it may show.
+    """
 
     case: str
     state: CaseState
@@ -47,6 +59,18 @@ class Row:
     facts: str = ""
     minutes: float | None = None
     asked: bool = False
+    hardness: dict[str, Measured] = field(default_factory=dict)
+    blind: bool = False
+
+    @property
+    def waits(self) -> bool:
+        """Whether the case still waits for a human label."""
+        return self.state in WAITING and not self.labelled
+
+    @property
+    def readable(self) -> bool:
+        """Whether the scan can be read."""
+        return self.state is not CaseState.UNREADABLE
 
 
 @dataclass(frozen=True)
@@ -67,6 +91,10 @@ class Snapshot:
         The strategy that ordered the list; empty where the project's did.
     order_warning : str
         What the last ranking has to say about its own order; empty where nothing.
+    correlations : dict
+        Per scorer, how difficulty goes with the Dice that was reached.
+    curriculum, recipe
+        In what order rounds learn, and what they change of the training plan, as the project says.
     advice : str
         Whether stopping seems reasonable, after the last round.
     """
@@ -99,6 +127,9 @@ class Snapshot:
     ranked_by: str = ""
     order_warning: str = ""
     advice: str = ""
+    correlations: dict[str, Correlation] = field(default_factory=dict)
+    curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
+    recipe: Recipe = field(default_factory=Recipe)
 
     @property
     def total(self) -> int:
@@ -108,7 +139,7 @@ class Snapshot:
     @property
     def to_do(self) -> int:
         """Cases that still wait for a human label."""
-        return sum(row.state in _TO_DO and not row.labelled for row in self.rows)
+        return sum(row.waits for row in self.rows)
 
     @property
     def training(self) -> int:
@@ -164,7 +195,16 @@ def read_snapshot(project: Any, earlier: Snapshot | None = None) -> Snapshot:
     previewed, previews = _previews(project, cases, models, rounds, earlier)
     asked = frozenset(previews["auto"].waits_for)
     ranked_by, order_warning = _last_ranking(project)
-    rows = tuple(_row(case, scores.get(case.id), minutes.get(case.id), case.id in asked) for case in cases)
+    blind = blind_cases(cases, rounds)
+    measured = read_hardness(project, blind)
+    rows = tuple(
+        replace(
+            _row(case, scores.get(case.id), minutes.get(case.id), case.id in asked),
+            hardness=measured.get(case.id, {}),
+            blind=case.id in blind,
+        )
+        for case in cases
+    )
     return Snapshot(
         folder=str(project.folder),
         name=config.name,
@@ -172,7 +212,7 @@ def read_snapshot(project: Any, earlier: Snapshot | None = None) -> Snapshot:
         labelled=len(human),
         guard=sum(case.guard for case in human),
         pseudo=sum(case.pseudo and not case.labelled for case in cases),
-        unscored=sum(row.score is None for row in rows if row.state in _TO_DO and not row.labelled) if has_model else 0,
+        unscored=sum(row.score is None for row in rows if row.waits) if has_model else 0,
         seconds_per_case=_seconds_per_case(project, [case.id for case in human]),
         strategy=config.ranking.strategy,
         beta=config.ranking.beta,
@@ -193,6 +233,8 @@ def read_snapshot(project: Any, earlier: Snapshot | None = None) -> Snapshot:
         strategies=_strategies(),
         ranked_by=ranked_by,
         order_warning=order_warning,
+        curriculum=config.curriculum,
+        recipe=config.training.recipe,
         advice=next((str(item.result.get("advice") or "") for item in reversed(rounds) if item.state == "done"), ""),
     )
 
@@ -244,7 +286,7 @@ def _last_ranking(project: Any) -> tuple[str, str]:
 
 
 def _waits(case: Any) -> bool:
-    return case.state in _TO_DO and not case.labelled
+    return case.state in WAITING and not case.labelled
 
 
 def _row(case: Any, score: Any, minutes: float | None, asked: bool) -> Row:

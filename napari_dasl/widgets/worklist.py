@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QItemSelectionModel, QModelIndex, QPoint, Qt, QUrl
-from qtpy.QtGui import QActionGroup, QDesktopServices
+from qtpy.QtCore import QItemSelectionModel, QModelIndex, QPoint, Qt
+from qtpy.QtGui import QActionGroup
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
-    QHeaderView,
-    QInputDialog,
     QLabel,
     QLineEdit,
     QMenu,
     QSizePolicy,
-    QTableView,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -23,42 +20,34 @@ from qtpy.QtWidgets import (
 from superqt import QElidingLabel
 
 from napari_dasl.project.records import CaseState
+from napari_dasl.widgets.case_menu import CaseMenu
+from napari_dasl.widgets.case_table import CaseTable
+from napari_dasl.widgets.difficulty_panel import DifficultyPanel
+from napari_dasl.widgets.difficulty_rows import MEASURED_AT_ONCE, scorers_of
 from napari_dasl.widgets.jobs import run_in_background
 from napari_dasl.widgets.reranking import rank_by
 from napari_dasl.widgets.session import session_for
-from napari_dasl.widgets.snapshot import Row, Snapshot, snapshots_for
-from napari_dasl.widgets.worklist_delegate import WorklistDelegate
+from napari_dasl.widgets.snapshot import WAITING, Row, Snapshot, snapshots_for
+from napari_dasl.widgets.thumbnail_keeper import ThumbnailKeeper
 from napari_dasl.widgets.worklist_model import (
-    HEADINGS,
+    COLUMN_OF,
     ORDERS,
     ROW_ROLE,
+    SCORER_COLUMNS,
     SIGNS,
     Column,
     WorklistModel,
     WorklistProxy,
+    hard_end,
     order_words,
     state_words,
 )
 
 if TYPE_CHECKING:
     import napari.viewer  # napari passes the viewer to a widget whose annotation reads exactly like this
-    from qtpy.QtGui import QAction, QKeyEvent
+    from qtpy.QtGui import QAction
 
     from napari_dasl.errors import DaslError
-
-_HIDDEN_AT_FIRST = (Column.SIMILARITY, Column.DIFFICULTY, Column.MINUTES)
-_WIDTHS = {Column.RANK: 34, Column.STATE: 96, Column.SCORE: 84, Column.UNCERTAINTY: 56, Column.SIMILARITY: 56}
-
-
-class CaseTable(QTableView):
-    """The table; Enter opens, everything else is Qt's."""
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Open the case under the cursor with Enter."""
-        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.currentIndex().isValid():
-            self.activated.emit(self.currentIndex())
-            return
-        super().keyPressEvent(event)
 
 
 class WorklistWidget(QWidget):
@@ -80,6 +69,10 @@ class WorklistWidget(QWidget):
         self.model = WorklistModel(self)
         self.proxy = WorklistProxy(self)
         self.proxy.setSourceModel(self.model)
+        self.pictures = ThumbnailKeeper(self.session, self)
+        self.pictures.ready.connect(self.model.picture_changed)
+        self.model.pictures = self.pictures.pixmap
+        self.menu = CaseMenu(self.session, self)
         self._folder: str | None = None
         self._queue: list[str] | None = None
         self.chips: dict[CaseState, QToolButton] = {}
@@ -102,6 +95,8 @@ class WorklistWidget(QWidget):
         self.warning.setStyleSheet("color: #E69F00;")
         self.warning.hide()
         layout.addWidget(self.warning)
+        self.difficulty = self._build_difficulty()
+        layout.addWidget(self.difficulty)
         self.table = self._build_table()
         layout.addWidget(self.table, 1)
         self.facts = QLabel(self)
@@ -156,42 +151,33 @@ class WorklistWidget(QWidget):
         self.strategies = menu.addMenu("Rank by")
         self._strategy_group = QActionGroup(menu)
         self.order.setMenu(menu)
+        self.show_all = _tool(self, "Show all", "Take every filter off the list.")
+        self.show_all.clicked.connect(self.clear_filters)
+        self.show_all.hide()
+        self.by_difficulty = _tool(
+            self, "Difficulty", "Look at the cases by how hard they are: groups, and the hardest unlabelled."
+        )
+        self.by_difficulty.setCheckable(True)
+        self.by_difficulty.toggled.connect(self._show_difficulty)
         line.addWidget(self.words, 1)
-        line.addWidget(self.order, 0, Qt.AlignmentFlag.AlignTop)
+        for button in (self.show_all, self.by_difficulty, self.order):
+            line.addWidget(button, 0, Qt.AlignmentFlag.AlignTop)
         return line
 
+    def _build_difficulty(self) -> DifficultyPanel:
+        panel = DifficultyPanel(self)
+        panel.scorer_chosen.connect(self._scorer_chosen)
+        panel.filtered.connect(self.proxy.show_cases)
+        panel.hardest_asked.connect(self.show_hardest)
+        panel.measure_asked.connect(self._measure)
+        panel.hide()
+        return panel
+
     def _build_table(self) -> CaseTable:
-        table = CaseTable(self)
-        table.setModel(self.proxy)
-        table.setItemDelegate(WorklistDelegate(table))
-        table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        table.setShowGrid(False)
-        table.setWordWrap(False)
-        table.setTabKeyNavigation(False)
-        table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        table = CaseTable(self.proxy, self)
         table.customContextMenuRequested.connect(self._case_menu)
         table.activated.connect(self._open_index)
-        table.verticalHeader().hide()
-        table.verticalHeader().setDefaultSectionSize(table.fontMetrics().height() + 6)
-        table.setMinimumHeight(110)
-        header = table.horizontalHeader()
-        header.setHighlightSections(False)
-        header.setMinimumSectionSize(24)
-        header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-        header.setSectionsMovable(True)
-        header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
-        header.setSectionResizeMode(Column.CASE, QHeaderView.ResizeMode.Stretch)
-        for column, width in _WIDTHS.items():
-            header.resizeSection(column, width)
-        header.setSectionsClickable(True)
-        header.sectionClicked.connect(self._heading_clicked)
-        header.setSortIndicatorShown(True)
-        header.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
-        header.customContextMenuRequested.connect(self._column_menu)
-        for column in _HIDDEN_AT_FIRST:
-            table.setColumnHidden(column, True)
+        table.horizontalHeader().sectionClicked.connect(self._heading_clicked)
         table.selectionModel().currentRowChanged.connect(self._selected)
         self.proxy.order_changed.connect(self._order_changed)
         self.table = table
@@ -209,10 +195,11 @@ class WorklistWidget(QWidget):
             self.model.set_rows(())
             self._apply_order(Column.RANK, descending=False)
         self.model.set_rows(snapshot.rows if snapshot is not None else ())
-        difficulty = any(row.difficulty is not None for row in self.model.rows)
         if new_project:
-            self.table.setColumnHidden(Column.DIFFICULTY, not difficulty)
             self._queue = None
+        self.table.offer_scorers(scorers_of(self.model.rows))
+        correlations = snapshot.correlations if snapshot is not None else {}
+        self.difficulty.show_cases(self.model.rows, correlations, fresh=new_project)
         if selected != self.selected_case():
             self.select_case(selected)
         if not new_project:
@@ -258,6 +245,7 @@ class WorklistWidget(QWidget):
     def _selected(self, index: QModelIndex, _before: QModelIndex) -> None:
         row: Row | None = index.data(ROW_ROLE) if index.isValid() else None
         self._show_facts(row)
+        self.difficulty.mark(row.case if row is not None else None)
         if row is not None:
             self.session.select_case(row.case)
 
@@ -312,8 +300,11 @@ class WorklistWidget(QWidget):
     def _heading_clicked(self, section: int) -> None:
         column = Column(section)
         same = self.proxy.sortColumn() == section and not self.proxy.shuffled
+        if column is Column.PICTURE:
+            return
         numbers = column in (Column.SCORE, Column.UNCERTAINTY, Column.SIMILARITY, Column.MINUTES)
-        self._apply_order(column, (not self.proxy.descending) if same else numbers)
+        first = hard_end(column) if column in SCORER_COLUMNS else numbers
+        self._apply_order(column, (not self.proxy.descending) if same else first)
 
     def _apply_order(self, column: Column, descending: bool, *, shuffled: bool = False) -> None:
         self.proxy.order_by(column, descending, shuffled=shuffled)
@@ -341,6 +332,7 @@ class WorklistWidget(QWidget):
         words = order_words(snapshot, column, self.proxy.descending, shuffled=self.proxy.shuffled)
         hidden = len(self.model.rows) - self.proxy.rowCount()
         self.words.setText(f"{words} {hidden} hidden by the filter." if hidden else words)
+        self.show_all.setVisible(hidden > 0)
         ranked = column is Column.RANK and not self.proxy.shuffled
         self.warning.setText(snapshot.order_warning)
         self.warning.setToolTip(snapshot.order_warning)
@@ -353,74 +345,74 @@ class WorklistWidget(QWidget):
             self._queue = queue
             self.session.set_queue(queue)
 
-    # -- menus ----------------------------------------------------------------------------------------------------
+    # -- by difficulty --------------------------------------------------------------------------------------------
 
-    def _column_menu(self, position: QPoint) -> None:
-        menu = QMenu(self)
-        for column, (heading, meaning) in HEADINGS.items():
-            if column is Column.CASE:
-                continue
-            action = menu.addAction("Rank" if column is Column.RANK else heading)
-            action.setCheckable(True)
-            action.setChecked(not self.table.isColumnHidden(column))
-            action.setToolTip(meaning)
-            action.setData(int(column))
-        chosen = menu.exec(self.table.horizontalHeader().mapToGlobal(position))
-        if chosen is not None:
-            self.table.setColumnHidden(int(chosen.data()), not chosen.isChecked())
+    def _show_difficulty(self, shown: bool) -> None:
+        self.difficulty.setVisible(shown)
+        if shown:
+            self.table.show_column(COLUMN_OF[self.difficulty.chosen], bool(self.difficulty.histogram.isVisible()))
+        else:
+            self.difficulty.clear_filter()
 
-    def case_actions(self, row: Row) -> list[tuple[str, Any]]:
-        """Return what can be done with a case: (title, function)."""
-        actions: list[tuple[str, Any]] = []
-        if row.state is not CaseState.UNREADABLE:
-            actions.append(("Open", lambda: self.session.open_case(row.case)))
-        if row.state is CaseState.SKIPPED:
-            actions.append(("Put back into the list", lambda: self.session.unskip(row.case)))
-        elif row.state is not CaseState.UNREADABLE and not row.labelled:
-            actions.append(("Skip…", lambda: self._skip(row.case)))
-        actions.append(("Show the scan in its folder", lambda: self._show_folder(row.case)))
-        if row.labelled:
-            actions.append(("Earlier labels…", lambda: self._show_history(row.case)))
-        return actions
+    def _scorer_chosen(self, scorer: str) -> None:
+        column = COLUMN_OF[scorer]
+        self.table.show_column(column, scorer in scorers_of(self.model.rows))
+        if self.proxy.sortColumn() in SCORER_COLUMNS and not self.table.isColumnHidden(column):
+            self._apply_order(column, hard_end(column))
+
+    def show_hardest(self) -> None:
+        """Show what nobody labelled yet, hardest first, with the cursor on the first."""
+        column = COLUMN_OF[self.difficulty.chosen]
+        case = self.difficulty.hardest_case()
+        self.clear_filters()
+        for state, chip in self.chips.items():
+            chip.setChecked(state in WAITING and not chip.isHidden())
+        self.table.show_column(column)
+        self._apply_order(column, hard_end(column))
+        self.select_case(case)
+        self.table.scrollToTop()
+
+    def clear_filters(self) -> None:
+        """Show every case."""
+        self.search.clear()
+        self.difficulty.clear_filter()
+        for chip in self.chips.values():
+            chip.setChecked(False)
+
+    def _measure(self) -> None:
+        project = self.session.project
+        if project is None:
+            return
+        self.difficulty.set_measuring(True)
+
+        def measure() -> None:
+            from napari_dasl.rounds.difficulty import measure_difficulties
+
+            measure_difficulties(project, MEASURED_AT_ONCE)
+
+        def over(_: object) -> None:
+            self.difficulty.set_measuring(False)
+            self.session.cases_changed.emit()
+
+        def failed(error: DaslError) -> None:
+            over(None)
+            self._say_error(error)
+
+        run_in_background(self, measure, over, failed)
 
     def _case_menu(self, position: QPoint) -> None:
         index = self.table.indexAt(position)
         row: Row | None = index.data(ROW_ROLE) if index.isValid() else None
-        if row is None:
-            return
-        menu = QMenu(self)
-        functions = {menu.addAction(title): function for title, function in self.case_actions(row)}
-        chosen = menu.exec(self.table.viewport().mapToGlobal(position))
-        if chosen is not None:
-            functions[chosen]()
-
-    def _skip(self, case_id: str) -> None:
-        reason, given = QInputDialog.getText(self, f"Skip {case_id}", "Why is it set aside?")
-        if given:
-            self.skip_case(case_id, reason.strip() or "no reason given")
-
-    def skip_case(self, case_id: str, reason: str) -> None:
-        """Set a case aside, whether it is open or not."""
-        project = self.session.project
-        if project is None:
-            return
-        if case_id == self.session.case_id:
-            self.session.skip(reason)
-            return
-        run_in_background(
-            self, lambda: project.skip(case_id, reason), lambda _: self.session.cases_changed.emit(), self._say_error
-        )
-
-    def _show_folder(self, case_id: str) -> None:
-        project = self.session.project
-        if project is not None:
-            path = project.case(case_id).reference
-            QDesktopServices.openUrl(QUrl.fromLocalFile(str(path if path.is_dir() else path.parent)))
-
-    def _show_history(self, case_id: str) -> None:
-        from napari_dasl.widgets.label_history import LabelHistoryDialog
-
-        LabelHistoryDialog(self.session, case_id, self.window()).open()
+        if row is not None:
+            self.menu.ask(row, self.table.viewport().mapToGlobal(position))
 
     def _say_error(self, error: DaslError) -> None:
         self.session.message.emit(str(error), "error")
+
+
+def _tool(parent: QWidget, text: str, tooltip: str) -> QToolButton:
+    button = QToolButton(parent)
+    button.setText(text)
+    button.setToolTip(tooltip)
+    button.setStyleSheet("QToolButton { padding: 1px 6px; }")
+    return button

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QRectF, QSize, Qt
-from qtpy.QtGui import QColor, QPalette
+from qtpy.QtGui import QColor, QPainter, QPalette
 from qtpy.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
 from napari_dasl.widgets.worklist_model import ROW_ROLE, SIGNS, Column
 
 if TYPE_CHECKING:
     from qtpy.QtCore import QModelIndex
-    from qtpy.QtGui import QPainter
+    from qtpy.QtGui import QPixmap
 
     from napari_dasl.widgets.snapshot import Row
 
@@ -40,6 +40,9 @@ class WorklistDelegate(QStyledItemDelegate):
         """Draw a cell."""
         column = Column(index.column())
         row: Row | None = index.data(ROW_ROLE)
+        if row is not None and column is Column.PICTURE:
+            self._paint_picture(painter, option, index)
+            return
         if row is None or column not in (Column.STATE, Column.SCORE):
             super().paint(painter, option, index)
             return
@@ -66,6 +69,22 @@ class WorklistDelegate(QStyledItemDelegate):
         size = super().sizeHint(option, index)
         extra = {Column.STATE: _SYMBOL_WIDTH, Column.SCORE: _BAR_WIDTH + 6}.get(Column(index.column()), 0)
         return QSize(size.width() + extra, size.height())
+
+    def _paint_picture(self, painter: QPainter, option: QStyleOptionViewItem, index: QModelIndex) -> None:
+        """Draw the picture as large as the cell allows; nothing while it is made."""
+        picture: QPixmap | None = index.data(Qt.ItemDataRole.DecorationRole)
+        if option.state & QStyle.StateFlag.State_Selected:
+            painter.fillRect(option.rect, option.palette.color(QPalette.ColorRole.Highlight))
+        if picture is None or picture.isNull():
+            return
+        box = QRectF(option.rect).adjusted(1, 1, -1, -1)
+        scale = min(box.width() / picture.width(), box.height() / picture.height())
+        target = QRectF(0, 0, picture.width() * scale, picture.height() * scale)
+        target.moveCenter(box.center())
+        painter.save()
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+        painter.drawPixmap(target, picture, QRectF(picture.rect()))
+        painter.restore()
 
     def _paint_state(
         self, painter: QPainter, option: QStyleOptionViewItem, row: Row, text: str, ink: QColor, selected: bool

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSortFilterProxyModel, Qt, Signal
 
+from napari_dasl.curriculum import SCORERS
 from napari_dasl.project.names import natural
 from napari_dasl.project.records import CaseState
+from napari_dasl.widgets.difficulty_rows import cell_tooltip, cell_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -37,8 +39,30 @@ class Column(IntEnum):
     SCORE = 3
     UNCERTAINTY = 4
     SIMILARITY = 5
-    DIFFICULTY = 6
-    MINUTES = 7
+    MINUTES = 6
+    PICTURE = 7
+    BY_SIZE = 8
+    BY_CONTRAST = 9
+    BY_GRADIENT = 10
+    BY_BOOTSTRAPPING = 11
+    BY_SELF_PACED = 12
+    BY_INTENSITY = 13
+    BY_AGREEMENT = 14
+    BY_UNCERTAINTY = 15
+
+
+SCORER_COLUMNS: dict[Column, str] = {
+    Column.BY_SIZE: "size",
+    Column.BY_CONTRAST: "contrast",
+    Column.BY_GRADIENT: "gradient",
+    Column.BY_BOOTSTRAPPING: "bootstrapping",
+    Column.BY_SELF_PACED: "self-paced",
+    Column.BY_INTENSITY: "intensity",
+    Column.BY_AGREEMENT: "agreement",
+    Column.BY_UNCERTAINTY: "uncertainty",
+}
+"""The columns of difficulty, and the scorer of each."""
+COLUMN_OF: dict[str, Column] = {scorer: column for column, scorer in SCORER_COLUMNS.items()}
 
 
 @dataclass(frozen=True)
@@ -68,8 +92,12 @@ HEADINGS: dict[Column, tuple[str, str]] = {
     Column.SCORE: ("Score", "What the rank is made of: how much this case would teach the network."),
     Column.UNCERTAINTY: ("Unsure", "How unsure the network is inside the region it looks at, 0 to 0.5."),
     Column.SIMILARITY: ("Similar", "How typical the case is of the others, −1 to 1."),
-    Column.DIFFICULTY: ("Difficulty", "How hard the case is said to be."),
     Column.MINUTES: ("Minutes", "Active minutes spent on the case, looking and drawing; pauses do not count."),
+    Column.PICTURE: ("Picture", "The scan with the outline of the label, or dotted that of the prediction."),
+    **{
+        column: (SCORERS[scorer].title, f"{SCORERS[scorer].sentence} ≈ was measured on a prediction.")
+        for column, scorer in SCORER_COLUMNS.items()
+    },
 }
 
 _natural = lru_cache(maxsize=1 << 14)(natural)
@@ -92,7 +120,6 @@ ORDERS: tuple[Order, ...] = (
     Order("rank", "By rank: what teaches most", Column.RANK, False, "Ranked: {strategy}{model}"),
     Order("uncertainty", "Most unsure first", Column.UNCERTAINTY, True, "Most unsure first{model}"),
     Order("similarity", "Most typical first", Column.SIMILARITY, True, "Most typical first{model}"),
-    Order("difficulty", "Easiest first", Column.DIFFICULTY, False, "Easiest first"),
     Order("case", "By name", Column.CASE, False, "By name"),
     Order("state", "By state", Column.STATE, False, "By state"),
     Order("minutes", "Most work first", Column.MINUTES, True, "Most work first"),
@@ -119,6 +146,10 @@ def order_words(snapshot: Snapshot, column: Column, descending: bool, *, shuffle
             if order.key == "rank" and asked:
                 words += f" The {asked} asked for {'comes' if asked == 1 else 'come'} first."
             return words
+    if column in SCORER_COLUMNS:
+        about = SCORERS[SCORER_COLUMNS[column]]
+        hard = descending == (about.harder == "high")
+        return f"{'Hardest' if hard else 'Easiest'} first, by {_inside(about.title)}."
     heading = HEADINGS[column][0] if column is not Column.RANK else "Rank"
     return f"By {heading.lower()}, {'largest' if descending else 'smallest'} first."
 
@@ -133,6 +164,11 @@ def _value(row: Row, column: Column) -> Any:
         return row.case
     if column is Column.STATE:
         return _STATE_ORDER[row.state]
+    if column is Column.PICTURE:
+        return None
+    if column in SCORER_COLUMNS:
+        measured = row.hardness.get(SCORER_COLUMNS[column])
+        return measured.value if measured is not None and measured.known else None
     return getattr(row, column.name.lower())
 
 
@@ -143,6 +179,8 @@ def _text(row: Row, column: Column) -> str:
         word = SIGNS[row.state].word
         asked = "asked for" if row.state is CaseState.UNLABELLED else f"{word}, asked"
         return asked if row.asked else word
+    if column in SCORER_COLUMNS:
+        return cell_words(SCORER_COLUMNS[column], row.hardness.get(SCORER_COLUMNS[column]))
     value = _value(row, column)
     if value is None:
         return ""
@@ -159,7 +197,14 @@ def state_words(row: Row) -> str:
     return f"{sign.symbol} {sign.word}: {sign.meaning}{reason}{asked}"
 
 
+def hard_end(column: Column) -> bool:
+    """Return whether a column of difficulty has its hardest case first when it is sorted descending."""
+    return SCORERS[SCORER_COLUMNS[column]].harder == "high"
+
+
 def _tooltip(row: Row, column: Column) -> str:
+    if column in SCORER_COLUMNS:
+        return cell_tooltip(SCORER_COLUMNS[column], row.hardness.get(SCORER_COLUMNS[column]))
     if column is Column.STATE:
         return state_words(row)
     if column is Column.CASE:
@@ -176,6 +221,8 @@ class WorklistModel(QAbstractTableModel):
         self._index: dict[str, int] = {}
         self.current: str | None = None
         self.best_score = 0.0
+        self.pictures: Callable[[Row], Any] | None = None
+        """Gives the picture of a row, or None while it is made."""
 
     @property
     def rows(self) -> Sequence[Row]:
@@ -217,6 +264,13 @@ class WorklistModel(QAbstractTableModel):
                 self.index(number, 0), self.index(number, len(Column) - 1), [Qt.ItemDataRole.FontRole]
             )
 
+    def picture_changed(self, case_id: str) -> None:
+        """Draw the picture of a case again."""
+        number = self.row_of(case_id)
+        if number >= 0:
+            cell = self.index(number, int(Column.PICTURE))
+            self.dataChanged.emit(cell, cell, [Qt.ItemDataRole.DecorationRole])
+
     def rowCount(self, parent: QModelIndex | None = None) -> int:
         """Return the number of cases."""
         return 0 if parent is not None and parent.isValid() else len(self._rows)
@@ -238,6 +292,8 @@ class WorklistModel(QAbstractTableModel):
             return row
         if role == Qt.ItemDataRole.ToolTipRole:
             return _tooltip(row, column)
+        if role == Qt.ItemDataRole.DecorationRole and column is Column.PICTURE and self.pictures is not None:
+            return self.pictures(row)
         if role == Qt.ItemDataRole.TextAlignmentRole and column not in (Column.CASE, Column.STATE):
             return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         return None
@@ -264,6 +320,7 @@ class WorklistProxy(QSortFilterProxyModel):
         self.setDynamicSortFilter(True)
         self._states: frozenset[CaseState] = frozenset()
         self._text = ""
+        self._cases: frozenset[str] | None = None
         self.shuffled = False
         self.descending = False
 
@@ -283,6 +340,11 @@ class WorklistProxy(QSortFilterProxyModel):
         """Show only cases with *text* in their name, state or reason."""
         self._change(lambda: setattr(self, "_text", text.strip().casefold()))
 
+    def show_cases(self, cases: frozenset[str] | None) -> None:
+        """Show only *cases*; None means all."""
+        if cases != self._cases:
+            self._change(lambda: setattr(self, "_cases", cases))
+
     def _change(self, change: Callable[[], None]) -> None:
         change()
         self.invalidate()
@@ -298,6 +360,8 @@ class WorklistProxy(QSortFilterProxyModel):
         """Return whether the filters let a case through."""
         row: Row = self.sourceModel().rows[source_row]
         if self._states and row.state not in self._states:
+            return False
+        if self._cases is not None and row.case not in self._cases:
             return False
         words = (row.case, SIGNS[row.state].word, row.reason, "asked" if row.asked else "")
         return not self._text or any(self._text in word.casefold() for word in words)

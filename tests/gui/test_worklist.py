@@ -180,16 +180,16 @@ def test_an_unreadable_case_says_why_instead_of_opening(worklist, messages):
     worklist._open_index(index)
     assert messages == [("P-9 cannot be opened: The file is cut short.", "warning")]
     assert worklist.session.case_id is None
-    assert "Open" not in dict(worklist.case_actions(row))
+    assert "Open" not in dict(worklist.menu.actions(row))
 
 
 def test_a_case_is_skipped_and_put_back_without_opening_it(worklist, qtbot):
-    worklist.skip_case("P-1", "motion")
+    worklist.menu.skip("P-1", "motion")
     qtbot.waitUntil(lambda: state_of(worklist, "P-1") is CaseState.SKIPPED)
     row = worklist.model.rows[worklist.model.row_of("P-1")]
     assert row.reason == "motion"
     assert worklist.session.queue() == ["P-0", "P-2"]
-    dict(worklist.case_actions(row))["Put back into the list"]()
+    dict(worklist.menu.actions(row))["Put back into the list"]()
     qtbot.waitUntil(lambda: state_of(worklist, "P-1") is CaseState.UNLABELLED)
 
 
@@ -234,7 +234,7 @@ def test_every_cell_draws(worklist, qtbot):
 def test_columns_can_be_hidden_but_not_the_name(worklist):
     assert worklist.table.isColumnHidden(int(Column.SIMILARITY))
     assert not worklist.table.isColumnHidden(int(Column.CASE))
-    assert worklist.table.isColumnHidden(int(Column.DIFFICULTY))  # nothing here has one
+    assert worklist.table.isColumnHidden(int(Column.BY_SIZE))  # nothing here has one
 
 
 def test_closing_the_project_empties_the_list(worklist, qtbot):

@@ -1,0 +1,33 @@
+"""What the project knows about the difficulty of its cases, read for the list. No Qt here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_dasl.widgets.difficulty_rows import Measured
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from napari_dasl.project.records import Round
+
+
+def blind_cases(cases: Iterable[Any], rounds: Sequence[Round]) -> frozenset[str]:
+    """Return the unlabelled cases whose prediction nobody may see before drawing.
+
+    Those of the guard set, and those that the newest drawing of lots set aside for a blind check.
+    """
+    audits = next((item.result["audits"] for item in reversed(rounds) if item.result.get("audits")), ())
+    return frozenset(case.id for case in cases if not case.labelled and (case.guard or case.id in audits))
+
+
+def read_hardness(project: Any, blind: frozenset[str]) -> dict[str, dict[str, Measured]]:
+    """Return what each scorer measured of each case: case -> scorer -> measure.
+
+    What was measured on a prediction is left out for *blind* cases: the size of what the network drew is a hint.
+    """
+    found: dict[str, dict[str, Measured]] = {}
+    for one in project.difficulties():
+        if one.source != "prediction" or one.case not in blind:
+            found.setdefault(one.case, {})[one.scorer] = Measured(one.value, one.source)
+    return found
