@@ -21,6 +21,7 @@ from napari_dasl.training.following import Following, check, told
 from napari_dasl.training.mixing import Mixing
 from napari_dasl.training.objectives import Objective, objective
 from napari_dasl.training.optimisers import build_optimiser
+from napari_dasl.training.schedules import learning_rate
 from napari_dasl.training.state import load_state, run_identity, save_state, store
 from napari_dasl.training.weights import build_network, load_weights, save_network
 
@@ -46,7 +47,7 @@ CURVE_STEPS = 10
 class Budget:
     """How long to train: optimiser steps, minutes by the clock, or both, and then whichever ends first.
 
-    The learning rate falls to zero at the end of the budget. With steps alone the result is a function of the seed;
+    The schedule of the learning rate ends with the budget. With steps alone the result is a function of the seed;
     with minutes it also depends on how fast the machine was.
     """
 
@@ -316,14 +317,6 @@ def _begin(
     if state is not None:
         run.restore(state)
     return run
-
-
-def learning_rate(plan: TrainingPlan, progress: float) -> float:
-    """The learning rate at *progress* (0 to 1): a linear rise, then half a cosine down to zero."""
-    if progress < plan.warmup:
-        return plan.learning_rate * (0.1 + 0.9 * progress / plan.warmup)
-    fall = (progress - plan.warmup) / (1 - plan.warmup)
-    return plan.learning_rate * 0.5 * (1 + math.cos(math.pi * fall))
 
 
 def _step(plan: TrainingPlan, run: _Run, task: Objective, batch: Any, rate: float, device: torch.device) -> float:

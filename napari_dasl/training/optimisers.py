@@ -23,11 +23,11 @@ def build_optimiser(plan: TrainingPlan, network: nn.Module) -> torch.optim.Optim
     """
     weights = network.parameters()
     if plan.optimiser == "adam":
-        return torch.optim.Adam(weights, lr=plan.learning_rate, betas=(0.9, 0.99), fused=True)
+        return torch.optim.Adam(weights, lr=plan.learning_rate, betas=plan.betas, fused=True)
     if plan.optimiser == "rmsprop":
         return torch.optim.RMSprop(weights, lr=plan.learning_rate)
     if plan.optimiser == "sgd":
         return torch.optim.SGD(weights, lr=plan.learning_rate, momentum=MOMENTUM, nesterov=True)
     return torch.optim.AdamW(
-        weights, lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=plan.weight_decay, fused=True
+        weights, lr=plan.learning_rate, betas=plan.betas, weight_decay=plan.weight_decay, fused=True
     )

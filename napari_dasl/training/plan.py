@@ -70,8 +70,21 @@ class TrainingPlan(BaseModel):
     )
     learning_rate: float = Field(default=4e-3, gt=0, description="The highest learning rate.")
     warmup: float = Field(default=0.05, ge=0, lt=1, description="The fraction of training over which the rate rises.")
+    schedule: Literal["cosine", "warm-restarts", "steps", "constant"] = Field(
+        default="cosine", description="How the rate goes on: down to zero; down and up again; down in steps; or not."
+    )
+    restarts: int = Field(default=4, ge=1, description="Equal parts of training, of warm-restarts and of steps.")
+    lowest: float = Field(
+        default=1e-3, ge=0, le=1, description="warm-restarts: the rate falls to this fraction in every part."
+    )
+    factor: float = Field(
+        default=0.1, gt=0, le=1, description="steps: the rate of a part is this fraction of that of the part before."
+    )
     weight_decay: float = Field(default=1e-2, ge=0, description="Of adamw alone; the other optimisers go without.")
     optimiser: Literal["adamw", "adam", "rmsprop", "sgd"] = "adamw"
+    betas: tuple[float, float] = Field(
+        default=(0.9, 0.99), description="adamw and adam: the memory of the gradients' mean and of their squares."
+    )
     loss: Literal["dice-ce", "focal-dice-ms", "weighted-dice"] = Field(
         default="dice-ce", description="Of a network that draws classes; a detector has its own, and leaves this."
     )
@@ -96,6 +109,8 @@ class TrainingPlan(BaseModel):
             raise ValueError(f"normalisation has {len(self.normalisation)} entries for {len(self.channels)} channels")
         if min(self.spacing) <= 0:
             raise ValueError("spacing must be positive")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas {list(self.betas)} must be from 0 to below 1")
         if min(self.patch) < 1:
             raise ValueError("patch must be positive")
         if self.spatial_dims == 2 and self.patch[0] != 1:

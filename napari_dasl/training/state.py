@@ -43,11 +43,7 @@ def run_identity(
 
     Where every label is a person's, *mixing* decides nothing and is left out.
     """
-    # The step budget and the precision may change between a run and its continuation; what is learnt from may not.
-    left_out = {"steps", "precision", "memory_estimate_mb"}
-    # Left out where they are the usual ones, so that runs begun before there was a choice can go on.
-    left_out |= {name for name in ("loss", "optimiser") if getattr(plan, name) == type(plan).model_fields[name].default}
-    parts = [plan.model_dump_json(exclude=left_out), str(seed)]
+    parts = [plan.model_dump_json(exclude=_left_out(plan)), str(seed)]
     parts += [
         f"{c.id} {c.key} {c.label_key} {c.weight}"
         + ("" if c.human else " pseudo")
@@ -60,6 +56,27 @@ def run_identity(
     if curriculum:
         parts.append(curriculum)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+LATER = {
+    "": ("loss", "optimiser", "schedule", "restarts", "lowest", "factor", "betas"),
+}
+"""Keys of a plan, and of the tables in it, that were not there from the beginning."""
+
+
+def _left_out(plan: TrainingPlan) -> dict[str, Any]:
+    """What of a plan does not tell a run from another, as pydantic wants it."""
+    # The step budget and the precision may change between a run and its continuation; what is learnt from may not.
+    found: dict[str, Any] = dict.fromkeys(("steps", "precision", "memory_estimate_mb"), True)
+    # Left out where they are the usual ones, so that runs begun before there was a choice can go on.
+    for table, names in LATER.items():
+        model = getattr(plan, table) if table else plan
+        usual = {name: True for name in names if getattr(model, name) == type(model).model_fields[name].default}
+        if table and usual:
+            found[table] = usual
+        elif usual:
+            found |= usual
+    return found
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
