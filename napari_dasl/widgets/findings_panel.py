@@ -11,16 +11,10 @@ from napari_dasl.networks.families import FAMILIES
 from napari_dasl.widgets.finding_boxes import Box
 from napari_dasl.widgets.finding_keeper import finding_keeper_for
 from napari_dasl.widgets.finding_layers import FindingLayers
-from napari_dasl.widgets.finding_model import (
-    FINDING_SIGNS,
-    FindingColumn,
-    FindingDelegate,
-    FindingModel,
-    FindingProxy,
-)
+from napari_dasl.widgets.finding_model import FINDING_SIGNS, FindingColumn, FindingModel
 from napari_dasl.widgets.finding_rows import FindingRow, summary_words
 from napari_dasl.widgets.finding_verbs import FindingVerbs
-from napari_dasl.widgets.review_table import ReviewTable, review_button
+from napari_dasl.widgets.review_table import ReviewButton, ReviewTable
 from napari_dasl.widgets.session import session_for
 from napari_dasl.widgets.sphere_tool import SphereTool
 from napari_dasl.widgets.wrapped_label import wrapped_label
@@ -31,7 +25,6 @@ if TYPE_CHECKING:
     import napari.viewer  # napari passes the viewer to a widget whose annotation reads exactly like this
     from qtpy.QtGui import QHideEvent, QShowEvent
 
-_LETTERS = "AREZ"
 _TO_REVIEW = ("proposed", "below")
 _WIDTHS = {
     FindingColumn.ID: 30,
@@ -40,6 +33,7 @@ _WIDTHS = {
     FindingColumn.VOLUME: 66,
     FindingColumn.NAME: 60,
 }
+_BAR_WIDTH = 34
 _SIZES = (1.0, 100.0, 8.0)  # least, most, first diameter of a lesion that is added, in mm
 
 
@@ -66,8 +60,6 @@ class FindingsWidget(QWidget):
         self.layers = FindingLayers(self.session.layers, self)
         self.tool = SphereTool(self.session.layers, self)
         self.model = FindingModel(self)
-        self.proxy = FindingProxy(self)
-        self.proxy.setSourceModel(self.model)
         self._whose = ("", "")
         self._quiet = False
         self._build()
@@ -86,32 +78,37 @@ class FindingsWidget(QWidget):
         layout.setContentsMargins(4, 0, 4, 4)
         layout.setSpacing(4)
         self.words = wrapped_label(self)
-        self.table = ReviewTable(self.proxy, _LETTERS, dict(_WIDTHS), FindingColumn.STATE, self)
-        self.table.setItemDelegate(FindingDelegate(self.table))
-        self.table.sortByColumn(FindingColumn.SCORE, Qt.SortOrder.AscendingOrder)
-        self.table.setAccessibleName("Findings")
-        self.table.setToolTip("A click, or the arrow keys, jump to a finding. A accepts, R rejects, E edits, Z undoes.")
-        self.table.selectionModel().currentChanged.connect(self._chosen)
-        self.table.clicked.connect(self._jump)
-        self.table.activated.connect(self._jump)
-        self.table.letter.connect(self._press)
         layout.addWidget(self.words)
         layout.addLayout(self._build_buttons())
+        self.table = self._build_table()
         layout.addWidget(self.table, 1)
         layout.addLayout(self._build_tools())
 
     def _build_buttons(self) -> QGridLayout:
-        self.accept = review_button("Accept  A", "Copy it into your label. Nothing is saved yet.", self._accept)
-        self.reject = review_button(
-            "Reject  R", "There is no lesion: it is struck through, and the next round learns from it.", self._reject
+        self.accept = ReviewButton("Accept", "A", "Copy it into your label. Nothing is saved yet.", self._accept)
+        self.reject = ReviewButton(
+            "Reject", "R", "There is no lesion: it is struck through, and the next round learns from it.", self._reject
         )
-        self.edit = review_button("Edit  E", "Copy it into your label and take up the brush with it.", self._edit)
-        self.undo = review_button("Undo  Z", "Take back what you decided about it.", self._undo)
+        self.edit = ReviewButton("Edit", "E", "Copy it into your label and take up the brush with it.", self._edit)
+        self.undo = ReviewButton("Undo", "Z", "Take back what you decided about it.", self._undo)
         grid = QGridLayout()
         grid.setSpacing(4)
         for column, button in enumerate((self.accept, self.reject, self.edit, self.undo)):
             grid.addWidget(button, 0, column)
         return grid
+
+    def _build_table(self) -> ReviewTable:
+        buttons = (self.accept, self.reject, self.edit, self.undo)
+        table = ReviewTable(
+            self.model, buttons, widths=_WIDTHS, stretches=FindingColumn.STATE, bar_width=_BAR_WIDTH, parent=self
+        )
+        table.sortByColumn(FindingColumn.SCORE, Qt.SortOrder.AscendingOrder)
+        table.setAccessibleName("Findings")
+        table.setToolTip("A click, or the arrow keys, jump to a finding. A accepts, R rejects, E edits, Z undoes.")
+        table.selectionModel().currentChanged.connect(self._chosen)
+        table.clicked.connect(self._jump)
+        table.activated.connect(self._jump)
+        return table
 
     def _build_tools(self) -> QHBoxLayout:
         self.add = QPushButton("＋ Add", self)
@@ -186,10 +183,10 @@ class FindingsWidget(QWidget):
         faint = sum(row.state == "below" for row in self.keeper.rows)
         shown = [row for row in self.keeper.rows if self.unsure.isChecked() or row.state != "below"]
         self._whose = (found.case, found.model)
-        self.model.set_rows(self._whose, shown)
+        self.model.set_rows(shown, self._whose)
         self.table.setColumnHidden(FindingColumn.NAME, len(found.classes) < 2)
         if chosen is not None and self.chosen() is None and self.model.row_of(chosen.id) >= 0:
-            self._select(chosen.id)
+            self.table.choose(chosen.id)
         elif self._whose != before and self.detects:
             self._choose_what_is_shown()
         self.unsure.setText(f"Unsure ({faint})")
@@ -223,13 +220,8 @@ class FindingsWidget(QWidget):
 
     def chosen(self) -> FindingRow | None:
         """Return the row under the cursor."""
-        index = self.proxy.mapToSource(self.table.currentIndex())
-        return self.model.rows[index.row()] if index.isValid() else None
-
-    def _select(self, number: int) -> None:
-        place = self.model.row_of(number)
-        if place >= 0:
-            self.table.choose(place)
+        row: FindingRow | None = self.table.chosen()
+        return row
 
     def _choose_what_is_shown(self) -> None:
         """Begin with the largest finding of the slice that the case was opened at; the picture stays where it is."""
@@ -244,7 +236,7 @@ class FindingsWidget(QWidget):
         largest = max(sizes, key=sizes.__getitem__, default=None)
         if largest is not None and sizes[largest]:
             self._quiet = True
-            self._select(largest)
+            self.table.choose(largest)
             self._quiet = False
 
     def _chosen(self, current: QModelIndex, previous: QModelIndex) -> None:
@@ -313,20 +305,14 @@ class FindingsWidget(QWidget):
         if row is not None:
             self.verbs.undo(row)
 
-    def _press(self, letter: str) -> None:
-        button = dict(zip(_LETTERS, (self.accept, self.reject, self.edit, self.undo), strict=True))[letter]
-        button.click()  # which does nothing while it is greyed out
-
     def _decide(self, verb: Callable[[FindingRow], bool]) -> None:
         """Act on the chosen one and go on to the next that nobody decided about."""
         row = self.chosen()
         if row is None:
             return
-        order = [self.model.rows[place] for place in self.table.order()]
-        at = next(number for number, one in enumerate(order) if one.id == row.id)
-        following = next((one for one in order[at + 1 :] + order[:at] if one.state in _TO_REVIEW), None)
+        following = self.table.following(row, lambda one: one.state in _TO_REVIEW)
         if verb(row) and following is not None:
-            self._select(following.id)
+            self.table.choose(following.id)
 
     def _add(self, point: tuple[float, float, float]) -> None:
         self.verbs.add(point, self.size.value())

@@ -9,7 +9,6 @@ from qtpy.QtCore import QModelIndex, Qt, Signal
 from qtpy.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
-    QPushButton,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
@@ -17,10 +16,10 @@ from qtpy.QtWidgets import (
 
 from napari_dasl.widgets.blind_check import blind_checks_for
 from napari_dasl.widgets.pseudo_keeper import pseudo_keeper_for
-from napari_dasl.widgets.pseudo_model import PseudoColumn, PseudoDelegate, PseudoModel, PseudoProxy
+from napari_dasl.widgets.pseudo_model import PseudoColumn, PseudoModel
 from napari_dasl.widgets.pseudo_rows import PseudoRow, PseudoSnapshot, PseudoState, quality_words, summary_words
 from napari_dasl.widgets.pseudo_verbs import DECIDABLE, PseudoVerbs
-from napari_dasl.widgets.review_table import ReviewTable, review_button
+from napari_dasl.widgets.review_table import ReviewButton, ReviewTable
 from napari_dasl.widgets.session import session_for
 from napari_dasl.widgets.wrapped_label import wrapped_label
 
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
     import napari.viewer  # napari passes the viewer to a widget whose annotation reads exactly like this
     from qtpy.QtGui import QHideEvent, QShowEvent
 
-_LETTERS = ("A", "E", "R")
 _WIDTHS = {PseudoColumn.WEIGHT: 84, PseudoColumn.LOSS: 50, PseudoColumn.VOLUME: 62, PseudoColumn.STATE: 84}
+_BAR_WIDTH = 40
 
 
 class PseudoReviewWidget(QWidget):
@@ -56,9 +55,7 @@ class PseudoReviewWidget(QWidget):
         self.checks = blind_checks_for(self.session)
         self.verbs = PseudoVerbs(self.session, self)
         self.model = PseudoModel(self)
-        self.proxy = PseudoProxy(self)
-        self.proxy.setSourceModel(self.model)
-        self.offers: list[tuple[QPushButton, QPushButton]] = []
+        self.offers: list[tuple[ReviewButton, ReviewButton]] = []
         self._offered: tuple[str, ...] = ()
         self._build()
         self.keeper.updated.connect(self._refresh)
@@ -81,30 +78,31 @@ class PseudoReviewWidget(QWidget):
         self._checks = QGridLayout()
         self._checks.setSpacing(3)
         self._checks.setColumnStretch(0, 1)
-        self.table = self._build_table()
         layout.addWidget(self.words)
         layout.addLayout(self._build_buttons())
+        self.table = self._build_table()
         layout.addWidget(self.table, 1)
         layout.addWidget(self.quality)
         layout.addLayout(self._checks)
 
     def _build_table(self) -> ReviewTable:
-        table = ReviewTable(self.proxy, "".join(_LETTERS), _WIDTHS, PseudoColumn.CASE, self)
-        table.setItemDelegate(PseudoDelegate(table))
+        buttons = (self.accept, self.edit, self.reject)
+        table = ReviewTable(
+            self.model, buttons, widths=_WIDTHS, stretches=PseudoColumn.CASE, bar_width=_BAR_WIDTH, parent=self
+        )
         table.sortByColumn(PseudoColumn.WEIGHT, Qt.SortOrder.AscendingOrder)
         table.setAccessibleName("Pseudo-labels")
         table.setToolTip("Enter or a double click opens the case with the pseudo-label's dashed outline.")
         table.activated.connect(self._open)
         table.selectionModel().currentChanged.connect(self._chosen)
-        table.letter.connect(self._press)
         return table
 
     def _build_buttons(self) -> QHBoxLayout:
-        self.accept = review_button(
-            "Accept  A", "Make it a label of yours: the network learns from it with full weight.", self._accept
+        self.accept = ReviewButton(
+            "Accept", "A", "Make it a label of yours: the network learns from it with full weight.", self._accept
         )
-        self.edit = review_button("Edit  E", "Open it as a draft, to correct it. Nothing is saved yet.", self._edit)
-        self.reject = review_button("Reject  R", "Never learn from it again, in this project.", self._reject)
+        self.edit = ReviewButton("Edit", "E", "Open it as a draft, to correct it. Nothing is saved yet.", self._edit)
+        self.reject = ReviewButton("Reject", "R", "Never learn from it again, in this project.", self._reject)
         line = QHBoxLayout()
         line.setSpacing(4)
         for button in (self.accept, self.edit, self.reject):
@@ -122,14 +120,15 @@ class PseudoReviewWidget(QWidget):
                 button.deleteLater()
         self.offers = []
         for line, case in enumerate(audits):
-            check = review_button(
+            check = ReviewButton(
                 f"Check blind: {case}",
+                "",
                 "<qt>Drawn by lot. Label it without seeing what the network drew; the overlap of both tells how good "
                 "its pseudo-labels are.</qt>",
                 partial(self.checks.start, case),
             )
             tip = f"Do not check {case}; it stays a pseudo-label."
-            skip = review_button("Skip", tip, partial(self.checks.skip, case))
+            skip = ReviewButton("Skip", "", tip, partial(self.checks.skip, case))
             skip.setAccessibleName(f"Skip the blind check of {case}")
             for column, button in enumerate((check, skip)):
                 button.setStyleSheet("QPushButton { padding: 2px 6px; }")
@@ -151,7 +150,7 @@ class PseudoReviewWidget(QWidget):
         chosen = self.chosen()
         self.model.set_rows(snapshot.rows)
         if chosen is not None and self.chosen() is None:
-            self._select(chosen.case)
+            self.table.choose(chosen.case)
         self.words.setText(summary_words(snapshot))
         self.quality.setText(quality_words(snapshot.quality))
         self.quality.setVisible(snapshot.quality is not None)
@@ -165,13 +164,8 @@ class PseudoReviewWidget(QWidget):
 
     def chosen(self) -> PseudoRow | None:
         """Return the row under the cursor."""
-        index = self.proxy.mapToSource(self.table.currentIndex())
-        return self.model.rows[index.row()] if index.isValid() else None
-
-    def _select(self, case_id: str | None) -> None:
-        place = self.model.row_of(case_id)
-        if place >= 0:
-            self.table.choose(place)
+        row: PseudoRow | None = self.table.chosen()
+        return row
 
     def _chosen(self, current: QModelIndex, previous: QModelIndex) -> None:
         row = self.chosen()
@@ -185,7 +179,7 @@ class PseudoReviewWidget(QWidget):
         row = self.chosen()
         wanted = self.session.selected_id
         if row is None or row.case != wanted:
-            self._select(wanted)
+            self.table.choose(wanted)
         self._enable()
         self._outline()
 
@@ -194,14 +188,14 @@ class PseudoReviewWidget(QWidget):
         checking = opened.case.id if opened is not None and opened.audit else None
         for (check, _), case in zip(self.offers, self._offered, strict=True):
             check.setEnabled(case != checking)
-            check.setText(f"{'Checking' if case == checking else 'Check'} blind: {case}")
+            check.say(f"{'Checking' if case == checking else 'Check'} blind: {case}")
         row = self.chosen()
         state = row.state if row is not None else None
         refused = state is PseudoState.REJECTED
         for button in (self.accept, self.edit):
             button.setEnabled(state in DECIDABLE)
         self.reject.setEnabled(state in DECIDABLE or refused)
-        self.reject.setText("Undo reject  R" if refused else "Reject  R")
+        self.reject.say("Undo reject" if refused else "Reject")
 
     def _outline(self) -> None:
         """Show the chosen pseudo-label on the scan while this section is open."""
@@ -242,24 +236,14 @@ class PseudoReviewWidget(QWidget):
         else:
             self._decide(self.verbs.reject)
 
-    def _press(self, letter: str) -> None:
-        button = dict(zip(_LETTERS, (self.accept, self.edit, self.reject), strict=True))[letter]
-        button.click()  # which does nothing while it is greyed out
-
     def _decide(self, verb: Callable[[PseudoRow], bool]) -> None:
         """Act on the chosen one and go on to the next; where it was on the screen, the next one is opened."""
         row = self.chosen()
         if row is None:
             return
-        following = self._next_after(row)
+        following = self.table.following(row, lambda one: one.state in DECIDABLE)
         if not verb(row) or following is None:
             return
-        self._select(following.case)
+        self.table.choose(following.case)
         if self.session.case_id == row.case:
             self.session.open_case(following.case)
-
-    def _next_after(self, row: PseudoRow) -> PseudoRow | None:
-        """Return the next row in the order on the screen that can be decided, else the first such."""
-        shown = [self.model.rows[place] for place in self.table.order()]
-        at = next(number for number, one in enumerate(shown) if one.case == row.case)
-        return next((one for one in shown[at + 1 :] + shown[:at] if one.state in DECIDABLE), None)

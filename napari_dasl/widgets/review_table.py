@@ -1,19 +1,78 @@
-"""A table to decide row by row: Enter opens, and the letters on the buttons press them."""
+"""A table to decide row by row: Enter opens, and letters press the buttons while the table has the keyboard."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QItemSelectionModel, QSize, Qt, Signal
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QPushButton, QTableView, QWidget
+from qtpy.QtCore import QItemSelectionModel, QSize, Qt
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QHeaderView,
+    QPushButton,
+    QStyle,
+    QStyleOptionButton,
+    QTableView,
+    QWidget,
+)
+
+from napari_dasl.widgets.review_model import ReviewDelegate, ReviewProxy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from qtpy.QtCore import QSortFilterProxyModel
-    from qtpy.QtGui import QKeyEvent
+    from qtpy.QtGui import QFocusEvent, QKeyEvent
+
+    from napari_dasl.widgets.review_model import ReviewModel
 
 _ROW_HEIGHT, _LEAST_ROWS = 22, 2
+
+
+class ReviewButton(QPushButton):
+    """Leaves the keyboard with the picture or the table, and shows its letter while the letter works.
+
+    Parameters
+    ----------
+    words, letter : str
+        What is written on it; the key of the table that presses it, "" for none.
+    tip : str
+        What it does.
+    action : callable
+        Called when it is pressed.
+    """
+
+    def __init__(self, words: str, letter: str, tip: str, action: Callable[[], object]) -> None:
+        super().__init__()
+        self.letter = letter
+        self._words = words
+        self._lettered = False
+        self.setToolTip(f"<qt>{tip}<br>Key {letter}, once you clicked a row of the table.</qt>" if letter else tip)
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.clicked.connect(lambda: action())
+        self._write()
+
+    def say(self, words: str) -> None:
+        """Write other words."""
+        self._words = words
+        self._write()
+
+    def show_letter(self, shown: bool) -> None:
+        """Show the letter, or not."""
+        self._lettered = shown
+        self._write()
+
+    def sizeHint(self) -> QSize:
+        """Leave room for the letter, so that nothing moves when it comes."""
+        option = QStyleOptionButton()
+        self.initStyleOption(option)
+        option.text = self._full_text()
+        size = self.fontMetrics().size(Qt.TextFlag.TextShowMnemonic, option.text)
+        return self.style().sizeFromContents(QStyle.ContentsType.CT_PushButton, option, size, self)
+
+    def _full_text(self) -> str:
+        return f"{self._words}  {self.letter}" if self.letter else self._words
+
+    def _write(self) -> None:
+        self.setText(self._full_text() if self._lettered else self._words)
 
 
 class ReviewTable(QTableView):
@@ -21,33 +80,34 @@ class ReviewTable(QTableView):
 
     Parameters
     ----------
-    proxy : QSortFilterProxyModel
-        The rows, sorted.
-    letters : str
-        The keys that decide.
+    model : ReviewModel
+        The rows.
+    buttons : sequence of ReviewButton
+        What decides about the row under the cursor; their letters press them here.
     widths : dict of int to int
         Width of each column but the one that *stretches*.
     stretches : int
         The column that takes the room left.
-
-    Notes
-    -----
-    Signal: ``letter(str)``, one of *letters*.
+    bar_width : int
+        Length of a full bar in pixels.
     """
-
-    letter = Signal(str)
 
     def __init__(
         self,
-        proxy: QSortFilterProxyModel,
-        letters: str,
+        model: ReviewModel,
+        buttons: Sequence[ReviewButton],
+        *,
         widths: dict[int, int],
         stretches: int,
+        bar_width: int,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
-        self._letters = letters
-        self.setModel(proxy)
+        self._model = model
+        self._buttons = {button.letter: button for button in buttons}
+        self.proxy = ReviewProxy(model, self)
+        self.setModel(self.proxy)
+        self.setItemDelegate(ReviewDelegate(self.proxy, bar_width, self))
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
@@ -71,36 +131,53 @@ class ReviewTable(QTableView):
 
     def hidden_height(self) -> int:
         """Return the height that all rows need beyond the size hint."""
-        return max(0, self.model().rowCount() - _LEAST_ROWS) * _ROW_HEIGHT
+        return max(0, self._model.rowCount() - _LEAST_ROWS) * _ROW_HEIGHT
 
-    def choose(self, row: int) -> None:
-        """Put the cursor on a row of the unsorted model."""
-        proxy = self.model()
-        index = proxy.mapFromSource(proxy.sourceModel().index(row, 0))
-        flags = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
-        self.selectionModel().setCurrentIndex(index, flags)
+    # -- the cursor -----------------------------------------------------------------------------------------------
 
-    def order(self) -> list[int]:
-        """Return the rows of the unsorted model in the order on the screen."""
-        proxy = self.model()
-        return [proxy.mapToSource(proxy.index(place, 0)).row() for place in range(proxy.rowCount())]
+    def chosen(self) -> Any:
+        """Return the row under the cursor, None where there is none."""
+        index = self.proxy.mapToSource(self.currentIndex())
+        return self._model.rows[index.row()] if index.isValid() else None
+
+    def choose(self, key: object) -> None:
+        """Put the cursor on the row with *key*, where there is one."""
+        place = self._model.row_of(key)
+        if place >= 0:
+            index = self.proxy.mapFromSource(self._model.index(place, 0))
+            flags = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
+            self.selectionModel().setCurrentIndex(index, flags)
+
+    def following(self, row: Any, undecided: Callable[[Any], bool]) -> Any:
+        """Return the next *undecided* row after *row* on the screen, else the first such; None where none is left."""
+        places = (self.proxy.mapToSource(self.proxy.index(place, 0)).row() for place in range(self.proxy.rowCount()))
+        shown = [self._model.rows[place] for place in places]
+        at = next(place for place, one in enumerate(shown) if self._model.key(one) == self._model.key(row))
+        return next((one for one in shown[at + 1 :] + shown[:at] if undecided(one)), None)
+
+    # -- the keyboard ---------------------------------------------------------------------------------------------
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Open what is under the cursor with Enter, decide with a letter."""
         if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.currentIndex().isValid():
             self.activated.emit(self.currentIndex())
             return
-        pressed = event.text().upper()
-        if pressed and pressed in self._letters and not event.modifiers() and not event.isAutoRepeat():
-            self.letter.emit(pressed)
+        button = self._buttons.get(event.text().upper())
+        if button is not None and not event.modifiers() and not event.isAutoRepeat():
+            button.click()  # which does nothing while it is greyed out
             return
         super().keyPressEvent(event)
 
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        """Show the letters: they work from now on."""
+        super().focusInEvent(event)
+        self._show_letters(True)
 
-def review_button(text: str, tip: str, action: Callable[[], object]) -> QPushButton:
-    """Return a button that leaves the keyboard with the picture or the table."""
-    button = QPushButton(text)
-    button.setToolTip(tip)
-    button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-    button.clicked.connect(lambda: action())
-    return button
+    def focusOutEvent(self, event: QFocusEvent) -> None:
+        """Hide the letters: over the picture they are napari's."""
+        super().focusOutEvent(event)
+        self._show_letters(False)
+
+    def _show_letters(self, shown: bool) -> None:
+        for button in self._buttons.values():
+            button.show_letter(shown)

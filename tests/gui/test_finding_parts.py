@@ -7,9 +7,10 @@ import pytest
 
 from napari_dasl.project.instances import Instance
 from napari_dasl.widgets.finding_boxes import GAP, Box, View, outline, strips
-from napari_dasl.widgets.finding_model import FindingColumn, FindingModel, FindingProxy
+from napari_dasl.widgets.finding_model import FindingColumn, FindingModel
 from napari_dasl.widgets.finding_rows import Findings, diameter_words, summary_words
 from napari_dasl.widgets.pieces import Piece, pieces_of, sphere
+from napari_dasl.widgets.review_model import ReviewProxy
 
 SPACING = (5.0, 0.5, 0.5)
 
@@ -160,10 +161,9 @@ class TestRows:
 class TestModel:
     @pytest.fixture
     def proxy(self, qapp):
-        model, proxy = FindingModel(), FindingProxy()
-        proxy.setSourceModel(model)
-        model.set_rows(("P-0", "m"), findings(f1="rejected").rows())
-        return proxy
+        model = FindingModel()
+        model.set_rows(findings(f1="rejected").rows(), ("P-0", "m"))
+        return ReviewProxy(model)
 
     @pytest.mark.parametrize(
         ("column", "order"),
@@ -185,6 +185,6 @@ class TestModel:
     def test_another_state_of_the_same_findings_keeps_the_rows(self, proxy, qtbot):
         model = proxy.sourceModel()
         with qtbot.waitSignal(model.dataChanged), qtbot.assertNotEmitted(model.modelReset):
-            model.set_rows(("P-0", "m"), findings().rows())
+            model.set_rows(findings().rows(), ("P-0", "m"))
         with qtbot.waitSignal(model.modelReset):
-            model.set_rows(("P-1", "m"), findings().rows())
+            model.set_rows(findings().rows(), ("P-1", "m"))

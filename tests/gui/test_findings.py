@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtGui import QFocusEvent
+from qtpy.QtWidgets import QApplication
 
 from napari_dasl.project import Project, ProjectConfig, cases
 from napari_dasl.project.instances import describe
@@ -112,12 +114,12 @@ class TestTheTable:
         assert [round(value) for value in place] == list(opened.focus)
 
     def test_choosing_jumps_to_the_middle(self, panel):
-        panel._select(2)
+        panel.table.choose(2)
         place = panel.session.layers["label"].world_to_data(panel.session.viewer.dims.point)
         assert [round(value) for value in place] == [7, 13, 11]
 
     def test_another_case_shows_its_own(self, panel, qtbot, open_case):
-        panel._select(1)
+        panel.table.choose(1)
         panel.reject.click()
         open_case(panel.session, "P-1")
         qtbot.waitUntil(lambda: panel.keeper.snapshot.case == "P-1")
@@ -154,9 +156,28 @@ class TestTheTable:
         assert widget.add.isEnabled()  # drawing one's own is what the case is for
 
 
+class TestLetters:
+    def focus(self, panel, kind):
+        """Give the table the keyboard, or take it: a window without a window manager never gets it."""
+        QApplication.sendEvent(panel.table, QFocusEvent(kind))
+
+    def test_they_are_on_the_buttons_while_they_work(self, panel):
+        buttons = (panel.accept, panel.reject, panel.edit, panel.undo)
+        assert [button.text() for button in buttons] == ["Accept", "Reject", "Edit", "Undo"]
+        widths = [button.sizeHint().width() for button in buttons]
+        self.focus(panel, QEvent.Type.FocusIn)
+        assert [button.text() for button in buttons] == ["Accept  A", "Reject  R", "Edit  E", "Undo  Z"]
+        assert [button.sizeHint().width() for button in buttons] == widths  # nothing moves
+        self.focus(panel, QEvent.Type.FocusOut)
+        assert panel.accept.text() == "Accept"
+
+    def test_the_tip_of_a_button_says_when_its_letter_works(self, panel):
+        assert "Key A, once you clicked a row of the table" in panel.accept.toolTip()
+
+
 class TestVerdicts:
     def test_accept_copies_into_the_label_as_one_step_and_goes_on(self, panel, project, qtbot):
-        panel._select(1)
+        panel.table.choose(1)
         panel.table.setFocus()
         qtbot.keyClick(panel.table, Qt.Key.Key_A)
         np.testing.assert_array_equal(label(panel), lesions() == 1)
@@ -184,7 +205,7 @@ class TestVerdicts:
         assert (mask == 1).sum() == piece.mask.sum() - 1
 
     def test_reject_is_stored_at_once_and_leaves_the_label_alone(self, panel, project, qtbot):
-        panel._select(2)
+        panel.table.choose(2)
         panel.table.setFocus()
         qtbot.keyClick(panel.table, Qt.Key.Key_R)
         assert state(panel, 2) == "rejected"
@@ -194,16 +215,16 @@ class TestVerdicts:
         assert panel.chosen().id == 1
 
     def test_accepting_the_prediction_leaves_out_what_was_rejected(self, panel, qtbot):
-        panel._select(2)
+        panel.table.choose(2)
         panel.reject.click()
         panel.session.accept()
         np.testing.assert_array_equal(label(panel), lesions() == 1)
         qtbot.waitUntil(lambda: state(panel, 1) == "labelled")
 
     def test_a_verdict_can_be_taken_back_with_its_copy(self, panel, project, qtbot):
-        panel._select(1)
+        panel.table.choose(1)
         panel.accept.click()
-        panel._select(1)
+        panel.table.choose(1)
         panel.table.setFocus()
         qtbot.keyClick(panel.table, Qt.Key.Key_Z)
         assert not label(panel).any()
@@ -212,17 +233,17 @@ class TestVerdicts:
         assert not panel.undo.isEnabled()
 
     def test_strokes_over_an_accepted_one_stay_when_it_is_taken_back(self, panel):
-        panel._select(1)
+        panel.table.choose(1)
         panel.accept.click()
         layer = panel.session.layers["label"]
         layer.brush_size = 1
         layer.paint((3, 20, 15), 1)
-        panel._select(1)
+        panel.table.choose(1)
         panel.undo.click()
         assert np.argwhere(label(panel)).tolist() == [[3, 20, 15]]
 
     def test_undo_of_napari_takes_the_verdict_back_and_redo_brings_it(self, panel, project, qtbot):
-        panel._select(1)
+        panel.table.choose(1)
         panel.accept.click()
         qtbot.waitUntil(lambda: verdicts(project) == {1: "accepted"})
         panel.session.layers["label"].undo()
@@ -232,7 +253,7 @@ class TestVerdicts:
         qtbot.waitUntil(lambda: verdicts(project) == {1: "accepted"})
 
     def test_undo_of_napari_never_crosses_cases(self, panel, project, qtbot, open_case):
-        panel._select(1)
+        panel.table.choose(1)
         panel.accept.click()
         open_case(panel.session, "P-1")
         panel.session.layers["label"].undo()
@@ -241,7 +262,7 @@ class TestVerdicts:
         assert verdicts(project) == {1: "accepted"}
 
     def test_edit_copies_it_and_takes_up_the_brush(self, panel):
-        panel._select(2)
+        panel.table.choose(2)
         panel.table.setFocus()
         panel.edit.click()
         layer = panel.session.layers["label"]
@@ -251,7 +272,7 @@ class TestVerdicts:
         assert state(panel, 2) == "accepted"
 
     def test_a_label_begun_from_a_finding_is_a_corrected_prediction(self, panel, project, qtbot):
-        panel._select(1)
+        panel.table.choose(1)
         panel.accept.click()
         with qtbot.waitSignal(panel.session.saved):
             panel.session.save()
@@ -259,7 +280,7 @@ class TestVerdicts:
         assert (revision.source, revision.model) == ("corrected", MODEL)
 
     def test_a_verdict_comes_back_with_the_case(self, panel, qtbot, open_case):
-        panel._select(2)
+        panel.table.choose(2)
         panel.reject.click()
         open_case(panel.session, "P-1")
         open_case(panel.session, "P-0")
@@ -300,7 +321,7 @@ class TestBoxes:
         assert [str(unit) for unit in first.units] == ["millimeter"] * 3
 
     def test_the_chosen_one_is_outlined(self, panel):
-        panel._select(1)
+        panel.table.choose(1)
         assert len(self.shown(panel)) == 8  # four edges of the box, four of the cube's outline
 
     def test_they_go_with_the_section_and_by_the_tick(self, panel):
@@ -363,7 +384,7 @@ class TestNumberedLesions:
         layers["label"].brush_size = 1
         layers["label"].paint((11, 0, 0), 4)
         for number in (2, 1):
-            panel._select(number)
+            panel.table.choose(number)
             panel.accept.click()
         assert set(np.unique(label(panel)[lesions() == 2])) == {5}
         assert set(np.unique(label(panel)[lesions() == 1])) == {6}
@@ -375,11 +396,11 @@ class TestNumberedLesions:
         assert set(np.unique(panel.session.project.read_label("P-0"))) == {0, 4, 5, 6, 7}
 
     def test_edit_takes_up_the_number_that_lies_there(self, panel):
-        panel._select(2)
+        panel.table.choose(2)
         panel.accept.click()
-        panel._select(1)
+        panel.table.choose(1)
         panel.accept.click()
-        panel._select(1)
+        panel.table.choose(1)
         panel.edit.click()
         assert panel.session.layers.paint_class == 2
 
