@@ -6,9 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from napari_dasl import __version__
+from napari_dasl import __version__, experiments
 from napari_dasl.cli import (
     desk_verbs,
+    experiment_verbs,
     finding_verbs,
     project_verbs,
     pseudo_verbs,
@@ -52,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     _predict_verbs(verbs)
     _evaluate_verb(verbs)
     _simulate_verb(verbs)
+    _experiment_verb(verbs)
     _desk_verbs(verbs)
     return parser
 
@@ -336,6 +338,35 @@ def _simulate_verb(verbs: Any) -> None:
     )
     play.add_argument("--keep", action="store_true", help="keep the predictions of older models")
     play.add_argument("--out", type=Path, metavar="DIR", help="write curves.csv and result.json here too")
+
+
+def _experiment_verb(verbs: Any) -> None:
+    play = _add(
+        verbs,
+        "experiment",
+        experiment_verbs.experiment,
+        "make a comparison of one of the papers again, on your scans",
+        "experiment patch-growth --data scans --modality MR --out patch-growth --seeds 3 --steps 1000",
+        project=False,
+    )
+    play.add_argument("name", choices=experiments.NAMES, metavar="NAME", help=", ".join(experiments.NAMES))
+    play.add_argument("--data", required=True, metavar="DIR", help="scans with labels; or phantoms, to have some made")
+    play.add_argument("--out", type=Path, required=True, metavar="DIR", help="where tables, figures and the page go")
+    play.add_argument("--seeds", metavar="S", help="how many repetitions, or which, such as 3,7 (the experiment's)")
+    length = play.add_mutually_exclusive_group()
+    length.add_argument("--steps", type=_count, metavar="N", help="optimiser steps of each training")
+    length.add_argument("--minutes", type=_positive, metavar="M", help="minutes of each training instead")
+    play.add_argument("--network", choices=tuple(FAMILIES), help="the network to train (the experiment's)")
+    play.add_argument("--arms", type=_names, metavar="A,B", help="only these (all)")
+    play.add_argument("--set", nargs="+", action="extend", metavar="KEY=VALUE", help="settings of the experiment")
+    play.add_argument("--modality", choices=("CT", "PET", "MR"), help="where the files do not say it")
+    play.add_argument("--group", metavar="SEP", help="a case belongs to the patient before the last SEP of its name")
+    play.add_argument("--jobs", type=_count, default=1, metavar="N", help="runs side by side (1)")
+    play.add_argument("--threads", type=_count, default=1, metavar="N", help="threads of each run (1)")
+    play.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
+    play.add_argument(
+        "--stop-after", type=_positive, metavar="M", help="stop after so many minutes, and tell what is there"
+    )
 
 
 def _desk_verbs(verbs: Any) -> None:

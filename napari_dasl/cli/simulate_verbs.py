@@ -24,7 +24,7 @@ def simulate(args: argparse.Namespace, output: Output) -> None:
         initial=args.initial,
         query=args.query,
         rounds=args.rounds,
-        seeds=_seeds(args.seeds),
+        seeds=seeds_of(args.seeds),
         truth=args.truth.resolve(),
         phases=args.phases,
         network=args.network,
@@ -81,7 +81,7 @@ def _rows(found: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _seeds(text: str) -> tuple[int, ...]:
+def seeds_of(text: str) -> tuple[int, ...]:
     """Read ``5`` as the seeds 0 to 4, and ``3,7`` as these two."""
     try:
         numbers = [int(word) for word in text.split(",") if word.strip()]

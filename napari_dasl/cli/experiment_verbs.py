@@ -1,0 +1,69 @@
+"""The verb `experiment`: the comparisons of the papers, on one's own scans."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_dasl.cli.console import rows_table
+from napari_dasl.cli.simulate_verbs import seeds_of
+from napari_dasl.errors import InputError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from napari_dasl.cli.console import Output
+
+
+def experiment(args: argparse.Namespace, output: Output) -> None:
+    """Make the runs of an experiment that are missing, and show what all of them say."""
+    from napari_dasl.experiments.conducting import Request, conduct
+    from napari_dasl.experiments.data import PHANTOMS
+
+    request = Request(
+        name=args.name,
+        data=None if args.data == PHANTOMS else Path(args.data),
+        out=args.out,
+        seeds=seeds_of(args.seeds) if args.seeds else (),
+        steps=args.steps,
+        minutes=args.minutes,
+        jobs=args.jobs,
+        threads=args.threads,
+        network=args.network or "",
+        arms=args.arms or (),
+        modality=args.modality or "",
+        separator=args.group or "",
+        options=_settings(args.set),
+        device=args.device,
+        stop_after=args.stop_after,
+    )
+    with output.progress() as report:
+        found = conduct(request, report)
+    for one in found["failed"]:
+        output.note(f"warning: the run {one['run']} failed: {one['reason']}")
+    text = "\n".join([*found["words"], f"{found['complete']} of {found['runs']} runs; {request.out / 'report.html'}"])
+    table = found["table"]
+    output.answer(found, text, rows_table(tuple(table[0]), table) if table else None)
+
+
+def _settings(words: list[str] | None) -> dict[str, str]:
+    """Read ``order=2024 test=20``."""
+    found: dict[str, str] = {}
+    for word in words or ():
+        key, sign, value = word.partition("=")
+        if not sign:
+            raise InputError(f"--set {word} is no key=value.", "Write, for example, --set test=20.")
+        found[key] = value
+    return found
+
+
+def help_text() -> str:
+    """The experiments with what each can be told, for ``--help``."""
+    from napari_dasl.experiments import NAMES, find
+
+    lines: list[Any] = []
+    for name in NAMES:
+        found = find(name)
+        lines += [f"  {name}: {found.sentence}", f"      networks: {', '.join(found.networks)}"]
+        lines += [f"      --set {option.name}={option.default}: {option.sentence}" for option in found.options]
+    return "\n".join(lines)
