@@ -112,12 +112,17 @@ def _project_verbs(verbs: Any) -> None:
     init.add_argument("--labels", type=Path, metavar="DIR", help="masks with the names of their scans")
     init.add_argument("--modality", choices=("CT", "PET", "MR"), required=True)
     init.add_argument("--classes", type=_names, metavar="NAME,NAME", help="names of the labels 1, 2, …")
-    init.add_argument("--network", choices=tuple(FAMILIES), default="unet", help="the network to train (default: unet)")
+    init.add_argument(
+        "--network", choices=tuple(FAMILIES), help="the network to train (default: the preset's, else unet)"
+    )
     init.add_argument(
         "--instances", action="store_true", help="the values of the masks number the lesions of the one class"
     )
     init.add_argument(
-        "--preset", choices=presets.names(), default="default", help="settings to start from (default: default)"
+        "--preset",
+        choices=presets.names(),
+        default="default",
+        help="network, curriculum and other settings to start from (default: default)",
     )
     chosen = init.add_mutually_exclusive_group()
     chosen.add_argument("--annotated", type=int, metavar="N", help="import the labels of N cases (default: all)")
@@ -194,6 +199,12 @@ def _round_verb(verbs: Any) -> None:
         choices=("auto", "spl", "al"),
         default="auto",
         help="spl: with pseudo-labels; al: human labels only; auto: the next of the project's phases (default)",
+    )
+    fit.add_argument(
+        "--curriculum",
+        choices=presets.names(),
+        default="",
+        help="follow the order, pacing, stages and recipe of this preset for once, with the project's own network",
     )
     length = fit.add_mutually_exclusive_group()
     length.add_argument("--epochs", type=_count, metavar="N", help="passes over the labelled scans")

@@ -30,6 +30,7 @@ def round_(args: argparse.Namespace, output: Output) -> None:
         device=args.device,
         predict=not args.no_predict,
         seed=args.seed,
+        preset=args.curriculum,
     )
     with output.progress() as report, EngineProcess.start(command) as engine:
         if args.resume:

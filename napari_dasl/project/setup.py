@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_dasl import volumes
 from napari_dasl.errors import DaslError, InputError, ProjectError
-from napari_dasl.project import truth
+from napari_dasl.project import presets, truth
 from napari_dasl.project.config import ProjectConfig, check
 from napari_dasl.project.folder import Project
 
@@ -54,7 +54,7 @@ def make(
     modality: str,
     classes: Sequence[str] | None = None,
     instances: bool = False,
-    network: str = "unet",
+    network: str | None = None,
     preset: str = "default",
     annotated: int | Sequence[str] | None = None,
     guard: float = 0.15,
@@ -76,6 +76,8 @@ def make(
         Names of the labels 1, 2, …. Without it, those of a ``dataset.json`` beside the images, else one per value.
     instances : bool
         The values of the masks number the lesions of the one class.
+    network : str, optional
+        The network to train; when left out, the one that the preset names, or the U-Net.
     preset : str
         One of `presets.names`; its settings are written into ``project.toml``.
     annotated : int or sequence of str, optional
@@ -103,7 +105,7 @@ def make(
         modality=modality,
         classes=named,
         instances=instances,
-        network=network,
+        network=network or presets.network(preset) or "unet",
         preset=preset,
         guard=guard,
         seed=seed,

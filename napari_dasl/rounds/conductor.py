@@ -9,6 +9,7 @@ same plan, the same label revisions, the same pseudo-labels and the same numbers
     plan.json            the request, the phase, where self-pacing stood, the training plan, which revisions to use, and
                          which findings had been rejected
     before.json          the active model on a guard set that has changed
+    curriculum.json      how hard the cases are, and the schedule made of it, where the round follows a curriculum
     crossfit.json        how good the labels make a network, where no guard set can tell
     pseudo.json          which predictions are learned from, with what weight, and why (SPL phases)
     state/               full state of training, until it is finished
@@ -31,7 +32,9 @@ from typing import TYPE_CHECKING, Any, cast
 from napari_dasl import __version__
 from napari_dasl.errors import Cancelled, DaslError, ProjectError
 from napari_dasl.events import Log, Phase, never, silent
+from napari_dasl.project import presets
 from napari_dasl.rounds import closing, phases, taking
+from napari_dasl.rounds.curricula import cooked, resolve
 from napari_dasl.rounds.fitting import fit
 from napari_dasl.rounds.gather import current_revisions, labelled_data, rejected_boxes, rejected_data
 from napari_dasl.rounds.guarding import judge, why_not
@@ -137,7 +140,13 @@ def _begin(project: Project, request: RoundPlan, report: Report) -> Round:
     for line in (open_cases, decision.off_reason):
         if line:
             report(Log(text=line))
-    plan = training_plan(project, request, report=report)
+    curriculum, recipe = resolve(project, request)
+    own = presets.network(request.preset)
+    if own and own != project.config.network:
+        report(Log(text=f"The preset {request.preset} is made for {own}: this round keeps {project.config.network}."))
+    # What was asked for by name goes before the recipe.
+    unasked = recipe if request.batch is None else recipe.model_copy(update={"batch": None})
+    plan = cooked(training_plan(project, request, report=report), unasked, report)
     active = project.active_model()
     start = project.config.training.start if request.start == "project" else request.start
     if request.start == "project" and active is not None and not same_network(plan, active.folder):
@@ -147,6 +156,8 @@ def _begin(project: Project, request: RoundPlan, report: Report) -> Round:
         decision.phase,
         {
             **request.model_dump(mode="json"),
+            "curriculum": curriculum.model_dump(mode="json"),
+            "recipe": recipe.model_dump(mode="json"),
             "start": start,
             "slot": decision.slot,
             "fallback": decision.off_reason,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from napari_dasl.events import Log
 from napari_dasl.inference import Predictor
 from napari_dasl.rounds.comparing import compare
+from napari_dasl.rounds.curricula import settle
 from napari_dasl.rounds.guarding import mean
 from napari_dasl.rounds.models import WEIGHTS
 from napari_dasl.rounds.tuning import best
@@ -45,9 +46,10 @@ def fit(stage: Stage, others: Sequence[CaseData]) -> Path:
     if start == "active" and stage.parent is None:
         stage.report(Log(text="There is no active model yet: training starts from scratch."))
     config = stage.project.config.selfpaced
+    cases = [*stage.train, *others]
     trained = train(
         stage.plan,
-        [*stage.train, *others],
+        cases,
         stage.round.folder,
         cache=Cache(stage.project.folder / "cache", stage.plan),
         init=stage.parent.folder / WEIGHTS if start == "active" and stage.parent else None,
@@ -59,6 +61,7 @@ def fit(stage: Stage, others: Sequence[CaseData]) -> Path:
         guard=_live_guard(stage),
         mixing=Mixing(config.human_share, config.human_tail),
         save_student=config.view == "teacher",
+        curriculum=settle(stage, cases),
     )
     if trained.weights != weights:
         os.replace(trained.weights, weights)

@@ -53,7 +53,12 @@ def load(name: str) -> dict[str, dict[str, Any]]:
 def about(name: str) -> About:
     """What the preset *name*, one of `names`, is."""
     values = _read(name)
-    return About(name, **values["about"], network=values.get("network", ""))
+    return About(name, **values["about"], network=network(name))
+
+
+def network(name: str) -> str:
+    """The network of the preset *name*; empty where it names none, or where there is no such preset."""
+    return str(_read(name).get("network", "")) if name in names() else ""
 
 
 def _read(name: str) -> dict[str, Any]:
