@@ -17,10 +17,10 @@ from napari_dasl.errors import Cancelled, InputError, WorkError
 from napari_dasl.events import Phase, Progress, never, silent
 from napari_dasl.inference.dropout import DROPOUT
 from napari_dasl.training import device as devices
-from napari_dasl.training.loop import learning_rate
 from napari_dasl.training.mixing import Mixing
 from napari_dasl.training.objectives import objective
 from napari_dasl.training.optimisers import build_optimiser
+from napari_dasl.training.schedules import learning_rate
 from napari_dasl.training.state import run_identity
 from napari_dasl.training.weights import load_network
 from napari_dasl.volumes.atomic import write_bytes_atomic
@@ -107,7 +107,7 @@ def gradient(
     changes = []
     for number in range(repeats):
         path = folder / f"gradient-{number}.json"
-        found = _kept(path, identity)
+        found = read_changes(path, identity)
         if found is None:
             report(Phase(name="train", text=f"Measuring what each case still teaches, part {number + 1} of {repeats}."))
             changed = {"seed": plan.seed + _SEED_STEP * (number + 1), "precision": "fp32"}
@@ -223,12 +223,23 @@ def _identity(plan: TrainingPlan, cases: Sequence[CaseData], weights: Path, budg
     return hashlib.sha256(f"{run_identity(plan, cases, plan.seed)} {start} {budget} {epochs}".encode()).hexdigest()
 
 
-def _kept(path: Path, identity: str) -> NDArray[np.float64] | None:
-    """The changes of a finished repeat of the same run, (epochs, cases); None where there are none."""
+def read_changes(path: Path, identity: str | None = None) -> NDArray[np.float64] | None:
+    """Read the changes of a finished repeat, (epochs, cases).
+
+    Parameters
+    ----------
+    path : Path
+        ``gradient-0.json`` …, as :func:`gradient` keeps them.
+    identity : str, optional
+        The run that they must belong to.
+
+    Returns
+    -------
+    array or None
+        NaN where a case has none; None where there is no such file, it is damaged, or it belongs to another run.
+    """
     try:
         note = json.loads(path.read_text(encoding="utf-8"))
-        if note["run"] != identity:
-            return None
-        return np.array(note["changes"], dtype=np.float64)
-    except (OSError, ValueError, KeyError):
+        return np.array(note["changes"], dtype=np.float64) if identity in (None, note["run"]) else None
+    except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -1,4 +1,4 @@
-"""Difficulties that networks are trained for: the loss on cases they have not seen (and, in `gains`, what cases teach)."""
+"""Difficulties that networks are trained for: the loss on cases that they have not seen, and what cases still teach."""
 
 from __future__ import annotations
 
