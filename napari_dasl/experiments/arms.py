@@ -328,6 +328,7 @@ def fit(
     minutes: float | None = None,
     init: Path | None = None,
     watched: Sequence[Sample] = (),
+    points: int = 4,
     report: Report = silent,
     cancelled: CancelCheck = never,
 ) -> Fitted:
@@ -347,7 +348,9 @@ def fit(
     init : Path, optional
         Weights to start from.
     watched : sequence of Sample
-        Cases whose mean Dice is noted four times on the way; that takes from the time.
+        Cases whose mean Dice is noted on the way; that takes from the time.
+    points : int
+        How often, at equal distances.
     report, cancelled
         As for training.
     """
@@ -384,6 +387,7 @@ def fit(
         cancelled=cancelled,
         curriculum=schedule,
         guard=(lambda network: _watch(network, plan, watched, protocol.device)) if watched else None,
+        guard_times=points,
     )
     cpu = None if resumed or not begun else time.process_time() - begun[-1]
     told = json.loads((folder / "training.json").read_text()) | {"cpu": cpu}
@@ -483,6 +487,7 @@ def perform(
     *,
     schedule: Schedule | None = None,
     watched: Sequence[Sample] = (),
+    points: int = 4,
     measures: Mapping[str, Any] | None = None,
     report: Report = silent,
     cancelled: CancelCheck = never,
@@ -498,7 +503,7 @@ def perform(
     split : Split
         The schedule's order names its training cases.
     schedule : Schedule, optional
-    watched : sequence of Sample
+    watched, points
         See :func:`fit`.
     measures : mapping, optional
         Goes into the row.
@@ -517,6 +522,7 @@ def perform(
         protocol.work / "runs" / run.name,
         schedule=schedule,
         watched=watched,
+        points=points,
         report=report,
         cancelled=cancelled,
     )

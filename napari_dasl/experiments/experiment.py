@@ -128,6 +128,13 @@ def count(text: str) -> int:
     return int(text)
 
 
+def share(text: str) -> float:
+    """Read a number from 0 to 1."""
+    if not 0 <= float(text) <= 1:
+        raise ValueError("a number from 0 to 1 is wanted")
+    return float(text)
+
+
 def choice(*names: str) -> Callable[[str], str]:
     """A reader of one of *names*."""
 
