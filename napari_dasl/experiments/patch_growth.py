@@ -19,6 +19,7 @@ import numpy as np
 
 from napari_dasl.curriculum import StageChoice, plan_stages
 from napari_dasl.experiments import arms as making
+from napari_dasl.experiments import performing
 from napari_dasl.experiments.arms import Arm, Course, Protocol, Row, Run
 from napari_dasl.experiments.data import split
 from napari_dasl.experiments.experiment import Experiment, Findings, Option, choice, count, sides
@@ -112,7 +113,7 @@ def perform(protocol: Protocol, run: Run, report: Report, cancelled: CancelCheck
         zeros = np.zeros(len(dealt.train))
         schedule = making.schedule_of(run.arm.course, plan, zeros, steps=protocol.steps or 0)
         measures["stages"] = [[list(stage.patch), stage.batch, stage.share] for stage in schedule.stages]
-    return making.perform(
+    return performing.perform(
         protocol, run, plan, dealt, schedule=schedule, measures=measures, report=report, cancelled=cancelled
     )
 
