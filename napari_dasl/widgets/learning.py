@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 
 from napari_dasl.rounds import phases
 from napari_dasl.rounds.plan import RoundPlan
+from napari_dasl.widgets.curriculum_settings import CurriculumSettings
 from napari_dasl.widgets.disclosure import Disclosure
 from napari_dasl.widgets.history import HistoryTable
 from napari_dasl.widgets.jobs import run_in_background
@@ -103,9 +104,11 @@ class LearningWidget(QWidget):
         for widget in (self.words, self.bar, self.left, self.warning, self.off):
             layout.addWidget(widget)
         layout.addLayout(self._build_buttons())
+        self.way = CurriculumSettings(self)
         layout.addWidget(self.advice)
         layout.addWidget(self.curve)
         layout.addWidget(self.details)
+        layout.addWidget(self.way)
         self.form = SettingsForm(
             RoundPlan,
             names=SETTINGS,
@@ -115,6 +118,7 @@ class LearningWidget(QWidget):
         )
         self.form.set_value(RoundPlan())
         self.form.changed.connect(self._refresh)
+        self.way.changed.connect(self._refresh)
         self.log = QPlainTextEdit(self)
         self.log.setReadOnly(True)
         self.log.setMaximumBlockCount(500)
@@ -123,10 +127,11 @@ class LearningWidget(QWidget):
         self.history.use_model.connect(self._use_model)
         self.pseudo = PseudoSettings(self.session, self)
         self.settings_part = Disclosure("Settings of the next round", self.form, parent=self)
+        self.way_part = Disclosure("Advanced: way of training", self.way.advanced, parent=self)
         self.pseudo_part = Disclosure("Advanced: pseudo-labels", self.pseudo, parent=self)
         self.history_part = Disclosure("Rounds and models", self.history, parent=self)
         self.log_part = Disclosure("Log", self.log, parent=self)
-        self.parts = (self.history_part, self.settings_part, self.pseudo_part, self.log_part)
+        self.parts = (self.history_part, self.settings_part, self.way_part, self.pseudo_part, self.log_part)
         for part in self.parts:
             layout.addWidget(part)
         layout.addStretch(1)
@@ -171,18 +176,23 @@ class LearningWidget(QWidget):
         return max((button.geometry().bottom() + 8 for button in shown), default=0)
 
     def plan(self) -> RoundPlan:
-        """Return the plan that the form says.
+        """Return the plan that the forms say.
 
         Raises
         ------
         ValueError
             If a field is refused.
         """
-        return cast("RoundPlan", self.form.value())
+        return cast("RoundPlan", self.form.value()).model_copy(update=self.way.fields())
+
+    def is_valid(self) -> bool:
+        """Whether the forms say a plan."""
+        return self.form.is_valid() and self.way.is_valid()
 
     def _refresh(self, *_: object) -> None:
         snapshot, runner = self.keeper.snapshot, self.runner
         self.setEnabled(snapshot is not None)
+        self.way.show_snapshot(snapshot)
         self._show_words(snapshot)
         self._show_buttons(snapshot)
         self.warning.setText(runner.warning)
@@ -212,14 +222,15 @@ class LearningWidget(QWidget):
             taken = "" if runner.taken == runner.words else runner.taken
             self.details.setText(f"{taken} Go on labelling meanwhile.".strip())
         else:
-            plan = self.plan() if self.form.is_valid() else RoundPlan()
+            plan = self.plan() if self.is_valid() else RoundPlan()
             before, unfinished = before_words(snapshot, plan.phase), snapshot.unfinished
             after = after_words(unfinished) if unfinished is not None else ""
             if runner.state in ("done", "cancelled", "failed", "died"):
                 after = runner.words
             self.words.setText(after or before)
             self.details.setText(before if after else "")
-            parts = (self.details.text(), plan_words(snapshot, plan), cost_words(snapshot, plan))
+            told = (plan_words(snapshot, plan), self.way.words(), cost_words(snapshot, plan))
+            parts = (self.details.text(), *told)
             self.details.setText(" ".join(part for part in parts if part))
         self.details.setVisible(bool(self.details.text()))
 
@@ -228,9 +239,9 @@ class LearningWidget(QWidget):
         idle = snapshot is not None and not runner.active
         interrupted = snapshot is not None and snapshot.unfinished is not None
         self.start.setVisible(not runner.active)
-        self.start.setEnabled(idle and self.form.is_valid() and snapshot is not None and snapshot.training > 0)
+        self.start.setEnabled(idle and self.is_valid() and snapshot is not None and snapshot.training > 0)
         if snapshot is not None:
-            plan = self.plan() if self.form.is_valid() else RoundPlan()
+            plan = self.plan() if self.is_valid() else RoundPlan()
             self.start.setText(START_NOW if waits(snapshot, plan) else START)
             self.start.setToolTip(start_tooltip(snapshot, plan))
         off = "" if snapshot is None else pseudo_words(snapshot)
@@ -248,7 +259,8 @@ class LearningWidget(QWidget):
         stale = snapshot.unscored if snapshot is not None else 0
         self.predict.setVisible(idle and stale > 0)
         self.predict.setText(f"Predict now ({stale})")
-        for part in (self.settings_part, self.pseudo_part):
+        self.way.setVisible(not runner.active)
+        for part in (self.settings_part, self.way_part, self.pseudo_part):
             part.setEnabled(not runner.active)
 
     def _show_progress(self) -> None:
@@ -278,7 +290,7 @@ class LearningWidget(QWidget):
 
     def _start(self) -> None:
         snapshot = self.keeper.snapshot
-        if snapshot is None or not self.form.is_valid():
+        if snapshot is None or not self.is_valid():
             return
         plan = self.plan()
         # What the button says: it does not wait for the cases that were asked for.

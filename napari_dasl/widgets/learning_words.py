@@ -82,7 +82,7 @@ def plan_words(snapshot: Snapshot, plan: RoundPlan) -> str:
     network = known.title if known is not None else snapshot.network
     start = snapshot.start if plan.start == "project" else plan.start
     how = "going on from the active model" if start == "active" and snapshot.active_model else "trained anew"
-    preset = "" if snapshot.preset == "default" else f", preset {snapshot.preset}"
+    preset = "" if plan.preset or snapshot.preset == "default" else f", preset {snapshot.preset}"
     if plan.steps is not None:
         length = f" for {plan.steps} steps"
     elif plan.epochs is not None:

@@ -8,13 +8,15 @@ the plan decide" and is None.
 from __future__ import annotations
 
 import types
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from qtpy.QtCore import QEvent, QObject, Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLabel, QLineEdit, QSizePolicy, QSpinBox, QWidget
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from pydantic.fields import FieldInfo
 
 AUTOMATIC = "automatic"
@@ -34,6 +36,8 @@ _TITLES = {
     "project": "as the project says",
     "scratch": "from scratch",
     "active": "go on from the active model",
+    "True": "yes",
+    "False": "no",
 }
 
 
@@ -192,6 +196,16 @@ class SettingsForm(QWidget):
             self._write(name, getattr(value, name))
         self._show_problem()
 
+    def current(self, name: str) -> Any:
+        """Return what one field says, as it was typed or chosen."""
+        return self._read(name)
+
+    def show_fields(self, names: Collection[str]) -> None:
+        """Show the fields of *names* and hide the others, which keep their values."""
+        layout = cast("QFormLayout", self.layout())
+        for name, field in self.fields.items():
+            layout.setRowVisible(field, name in names)
+
     def is_valid(self) -> bool:
         """Whether the model accepts what the form says."""
         try:
@@ -215,33 +229,35 @@ class SettingsForm(QWidget):
     def _make(self, name: str, info: FieldInfo) -> QWidget:
         core = _core(info.annotation)
         low, high, _ = field_range(info)
-        if get_origin(core) is Literal or name in self._choices:
-            return self._make_choice(name, core)
+        optional = _is_optional(info.annotation)
+        if get_origin(core) is Literal or name in self._choices or (core is bool and optional):
+            return self._make_choice(name, core, optional=optional)
         if core is bool:
             box = QCheckBox(self)
             box.toggled.connect(self._edited)
             return box
         if core is int and isinstance(low, int) and low >= 0:
             spin = QSpinBox(self)
-            optional = _is_optional(info.annotation)
             # One below the smallest allowed value stands for "automatic".
             spin.setRange(low - 1 if optional else low, high if isinstance(high, int) else _INT_MAX)
             spin.setSpecialValueText(AUTOMATIC if optional else "")
             spin.valueChanged.connect(self._edited)
             return spin
         edit = QLineEdit(self)
-        edit.setPlaceholderText(AUTOMATIC if _is_optional(info.annotation) else "")
+        edit.setPlaceholderText(AUTOMATIC if optional else "")
         edit.textChanged.connect(self._edited)
         return edit
 
-    def _make_choice(self, name: str, core: Any) -> QComboBox:
+    def _make_choice(self, name: str, core: Any, *, optional: bool) -> QComboBox:
         box = QComboBox(self)
         box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         if name in self._choices:
             box.setEditable(True)
             box.addItems(self._choices[name])
         else:
-            for choice in get_args(core):
+            if optional:
+                box.addItem(AUTOMATIC, None)
+            for choice in (True, False) if core is bool else get_args(core):
                 box.addItem(self._values.get(str(choice), str(choice)), choice)
         box.currentTextChanged.connect(self._edited)
         return box
