@@ -69,15 +69,15 @@ def test_the_dock_goes_from_empty_to_work_and_back(make_napari_viewer_proxy, stu
     dock.session.open_project(study.folder)
     qtbot.waitUntil(lambda: dock.progress.text() == "cubes · 2 of 5 labelled", timeout=10_000)
     assert dock.pages.currentIndex() == 1
-    assert dock.worklist_part.title() == "Worklist · 3 to label"
-    assert dock.learning_part.title() == "Learning · model of round 1"
+    assert dock.sections.worklist_part.title() == "Worklist · 3 to label"
+    assert dock.sections.learning_part.title() == "Learning · model of round 1"
     with qtbot.waitSignal(dock.session.case_opened, timeout=10_000):
         dock.next.click()
     assert dock.session.case_id == "P-0"
-    assert dock.case_part.title() == "This case · P-0"
+    assert dock.sections.case_part.title() == "This case · P-0"
     assert len(viewer.layers) > 1
-    dock.case_part.set_open(False)
-    dock.learning_part.set_open(False)
+    dock.sections.case_part.set_open(False)
+    dock.sections.learning_part.set_open(False)
     assert dock.case.isHidden() or not dock.case.isVisible()
     dock.session.close_project()
     assert dock.pages.currentIndex() == 0
@@ -96,14 +96,14 @@ def test_the_section_of_pseudo_labels_is_there_while_there_are_any(make_napari_v
     viewer.window.add_dock_widget(dock, name="DASL", area="right")
     with qtbot.waitSignal(dock.keeper.updated, timeout=10_000):
         dock.session.open_project(study.folder)
-    assert dock.pseudo_part.isHidden()
+    assert dock.sections.pseudo_part.isHidden()
     number = study.project.new_round("spl", {}).number
     label = PseudoLabel("P-0", number, "r0001-test", 0.8, 0.1, 0.3, datetime.now(UTC), "")
     study.project.save_pseudo_labels(number, [label])
     dock.session.cases_changed.emit()
-    qtbot.waitUntil(lambda: not dock.pseudo_part.isHidden(), timeout=10_000)
-    assert dock.pseudo_part.title() == "Pseudo-labels · 1"
-    assert not dock.pseudo_part.is_open
+    qtbot.waitUntil(lambda: not dock.sections.pseudo_part.isHidden(), timeout=10_000)
+    assert dock.sections.pseudo_part.title() == "Pseudo-labels · 1"
+    assert not dock.sections.pseudo_part.is_open
     dock.session.shutdown()
 
 

@@ -422,27 +422,27 @@ def test_on_a_small_screen_a_round_can_be_started_while_findings_are_reviewed(ma
     qtbot.waitUntil(lambda: bool(dock.session.queue()) and dock.keeper.snapshot is not None, timeout=10_000)
     dock.session.next_case()
     qtbot.waitUntil(lambda: dock.findings.model.rowCount() == 2, timeout=10_000)
-    dock.findings_part.set_open(False)
+    dock.sections.findings_part.set_open(False)
     dock.learning.history_part.set_open(True)
-    bar = dock._learning_area.verticalScrollBar()
+    bar = dock.sections.learning_area.verticalScrollBar()
     qtbot.waitUntil(lambda: bar.maximum() > 0)
     bar.setValue(bar.maximum())
     dock.learning.history_part.set_open(False)
-    dock.findings_part.set_open(True)
+    dock.sections.findings_part.set_open(True)
     assert bar.value() == 0
-    assert not dock.worklist_part.is_open
+    assert not dock.sections.worklist_part.is_open
 
     def seen():
-        button, area = dock.learning.start, dock._learning_area.viewport()
+        button, area = dock.learning.start, dock.sections.learning_area.viewport()
         return button.mapTo(area, button.rect().bottomLeft()).y() < area.height()
 
     qtbot.waitUntil(seen)
-    dock.pseudo_part.set_open(True)  # one thing is reviewed at a time
-    assert not dock.findings_part.is_open
-    dock.findings_part.set_open(True)
-    assert not dock.pseudo_part.is_open
-    dock.findings_part.set_open(False)
-    assert dock.worklist_part.is_open
+    dock.sections.pseudo_part.set_open(True)  # one thing is reviewed at a time
+    assert not dock.sections.findings_part.is_open
+    dock.sections.findings_part.set_open(True)
+    assert not dock.sections.pseudo_part.is_open
+    dock.sections.findings_part.set_open(False)
+    assert dock.sections.worklist_part.is_open
 
 
 @pytest.mark.gui
@@ -456,9 +456,9 @@ def test_a_click_on_the_picture_adds_and_a_drag_does_not(make_napari_viewer_prox
     qtbot.waitUntil(lambda: dock.session.project is not None and bool(dock.session.queue()), timeout=10_000)
     dock.session.next_case()
     qtbot.waitUntil(lambda: dock.findings.model.rowCount() == 2, timeout=10_000)
-    assert not dock.findings_part.isHidden()
-    assert dock.findings_part.is_open  # the project is about lesions
-    assert dock.findings_part.title() == "Findings · 2 of 2 to review"
+    assert not dock.sections.findings_part.isHidden()
+    assert dock.sections.findings_part.is_open  # the project is about lesions
+    assert dock.sections.findings_part.title() == "Findings · 2 of 2 to review"
     dock.findings.add.setChecked(True)
     layer, real = dock.session.layers["label"], viewer.__wrapped__
 
