@@ -118,6 +118,14 @@ class TestInit:
         with Project.open(tmp_path / "s") as project:
             config = project.config
         assert (config.preset, config.ranking.strategy, config.selfpaced.pace) == ("dasl-paper", "dasl", "paper")
+        assert config.network == "nodule-rcnn"
+
+    def test_a_network_that_is_named_goes_before_that_of_the_preset(self, scans, tmp_path, call):
+        words = ("--images", scans / "images", "--modality", "MR", "--preset", "stroke-contrast", "--network", "unet")
+        assert call("init", tmp_path / "s", *words)[0] == 0
+        with Project.open(tmp_path / "s") as project:
+            config = project.config
+        assert (config.network, config.curriculum.scorer, config.training.optimiser) == ("unet", "contrast", "rmsprop")
 
     def test_an_unknown_preset_is_refused_with_those_there_are(self, scans, tmp_path, capsys):
         words = ("--images", str(scans / "images"), "--modality", "MR", "--preset", "dasl")
@@ -245,8 +253,11 @@ class TestTheLoop:
             "model": first["model"],
         }
 
-        second = call("round", study, "--steps", 6, "--quiet")[1]
+        second = call("round", study, "--steps", 6, "--curriculum", "patch-growth-resource", "--quiet")[1]
         assert second["trained_on"]["human"] == 5
+        frozen = json.loads((study / "rounds" / "0002" / "plan.json").read_text(encoding="utf-8"))
+        assert (frozen["preset"], frozen["curriculum"]["stages"]) == ("patch-growth-resource", "growth")
+        assert len(json.loads((study / "rounds" / "0002" / "curriculum.json").read_text())["schedule"]["stages"]) > 1
         assert second["guard"]["before"] == pytest.approx(first["guard"]["dice"])
         models = call("models", study)[1]
         assert [row["model"] for row in models] == [first["model"], second["model"]]
@@ -291,6 +302,7 @@ class TestErrors:
             ("init", "x", "--images", "y", "--modality", "XX"),
             ("round", "x", "--steps", "0"),
             ("round", "x", "--steps", "3", "--minutes", "2"),
+            ("round", "x", "--curriculum", "liver"),
             ("status", "does-not-exist"),
             ("evaluate", "does-not-exist"),
         ],

@@ -6,6 +6,7 @@ import pytest
 
 from napari_dasl.errors import ProjectError
 from napari_dasl.project import ProjectConfig, RankingConfig, SelfpacedConfig, config
+from napari_dasl.project.curriculum_config import CurriculumConfig
 
 STUDY = ProjectConfig(
     name='Liver "pilot" 2026',
@@ -31,6 +32,37 @@ def changed(path, old, new):
 
 def test_what_is_written_is_read_back(file):
     assert config.load(file) == STUDY
+
+
+def test_a_file_from_before_curricula_means_what_it_meant(file):
+    text = file.read_text(encoding="utf-8")
+    older = text[: text.index("# Loss of a network")] + text[text.index("[selfpaced]") :]
+    assert "curriculum" not in older
+    file.write_text(older, encoding="utf-8")
+    found = config.load(file)
+    assert found == STUDY
+    assert found.curriculum.plain
+    assert found.training.recipe.given == {}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('scorer = "none"', 'scorer = "sizes"', ("curriculum.scorer", "'sizes'", "mean size?")),
+        ('pacing = "all"', 'pacing = "root"\nstart = 2', ("curriculum.start", "2", "less than or equal to 1")),
+        ('pacing = "all"', 'pacing = "root"\nlengths = [1, 0]', ("curriculum.lengths", "numbers above 0")),
+        ("tolerance = 0.01", 'optimiser = "adan"', ("training.optimiser", "adamw, adam, rmsprop, sgd")),
+    ],
+)
+def test_a_wrong_word_of_a_curriculum_is_explained(file, old, new, words):
+    changed(file, old, new)
+    with pytest.raises(ProjectError) as found:
+        config.load(file)
+    assert all(word in f"{found.value}" for word in words)
+
+
+def test_an_empty_list_of_a_curriculum_is_one_that_is_not_given():
+    assert CurriculumConfig(lengths=(), shares=[]) == CurriculumConfig()
 
 
 def test_every_key_stands_under_a_comment(file):
