@@ -1,16 +1,18 @@
-"""Random changes of a patch: rotation and scaling in millimetres, mirrors, brightness, contrast, gamma, noise.
+"""Random changes of a patch: shape in millimetres, mirrors, brightness, contrast, gamma, noise; mixing with others.
 
 One resampling at most, and numbers only from the generator that is given, so that a sample is a function of its seed.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
 from torch.nn import functional
 
+from napari_dasl.training.elastic import random_bend
+from napari_dasl.training.mixup import mixed
 from napari_dasl.training.patches import cut
 from napari_dasl.training.topology import ANISOTROPIC
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_dasl.training.cases import Shape, Spacing
+    from napari_dasl.training.mixup import Partner
     from napari_dasl.training.plan import Augmentation, TrainingPlan
     from napari_dasl.training.prepare import Prepared
 
@@ -30,8 +33,8 @@ MARGIN = 0.25
 
 
 def still(plan: TrainingPlan) -> TrainingPlan:
-    """The plan without any change of shape: patches show just what was cut."""
-    rules = plan.augmentation.model_copy(update={"affine": 0.0})
+    """The plan without any change of shape and without mixing: patches show just what was cut."""
+    rules = plan.augmentation.model_copy(update={"affine": 0.0, "elastic": 0.0, "mixup": 0.0})
     return plan.model_copy(update={"augmentation": rules})
 
 
@@ -43,12 +46,11 @@ def random_affine(
     Where slices are thick, the patch turns within its slices alone: a tilted thick slice shows what no scanner would.
     A patch that is a slice (*planar*) stays in it.
     """
-    coarse = 0 if planar else int(np.argmax(spacing))
-    flat = planar or max(spacing) > ANISOTROPIC * min(spacing)
+    coarse = _flat(spacing, planar=planar)
     matrix = np.eye(3)
     for axis in range(3):
         angle = np.deg2rad(rng.uniform(-rules.degrees, rules.degrees))
-        if flat and axis != coarse:
+        if coarse is not None and axis != coarse:
             continue
         i, j = (a for a in range(3) if a != axis)
         turn = np.eye(3)
@@ -60,29 +62,46 @@ def random_affine(
     return scaled
 
 
+def _flat(spacing: Spacing, *, planar: bool) -> int | None:
+    """The axis across thick slices, or across a patch that is a slice; None where voxels are much the same all ways."""
+    if planar:
+        return 0
+    return int(np.argmax(spacing)) if max(spacing) > ANISOTROPIC * min(spacing) else None
+
+
 def _turned(
-    image: NDArray[np.float32], label: Labels, patch: Shape, spacing: Spacing, matrix: NDArray[np.float64]
+    image: NDArray[np.float32],
+    label: Labels,
+    patch: Shape,
+    spacing: Spacing,
+    matrix: NDArray[np.float64],
+    bend: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.float32], Labels]:
     """Resample a region (C, z, y, x) onto the patch at its centre, turned by *matrix*; labels by nearest neighbour.
 
-    Numbers of lesions up to 65535 pass through single precision unchanged.
+    *bend* moves every voxel by as many millimetres, (3, z, y, x). Numbers of lesions up to 65535 pass through single
+    precision unchanged. There may be several labels, (L, z, y, x).
     """
     region = np.asarray(image.shape[1:], float) * spacing
     scaled = np.diag(1 / region) @ matrix @ np.diag(np.asarray(patch, float) * spacing)
     theta = torch.zeros((1, 3, 4), dtype=torch.float32)
     theta[0, :, :3] = torch.from_numpy(np.ascontiguousarray(scaled[::-1, ::-1]))  # torch counts x, y, z
     grid = functional.affine_grid(theta, [1, 1, *patch], align_corners=False)
+    if bend is not None:
+        moves = bend * (2 / region).astype(np.float32)[:, None, None, None]
+        grid = grid + torch.from_numpy(np.ascontiguousarray(np.moveaxis(moves[::-1], 0, -1)))[None]
     turned = functional.grid_sample(
         torch.from_numpy(image)[None], grid, mode="bilinear", padding_mode="border", align_corners=False
     )
     turned_label = functional.grid_sample(
-        torch.from_numpy(label.astype(np.float32))[None, None],
+        torch.from_numpy(label.astype(np.float32)).reshape(1, -1, *label.shape[-3:]),
         grid,
         mode="nearest",
         padding_mode="border",
         align_corners=False,
     )
-    return turned[0].numpy(), turned_label[0, 0].numpy().astype(label.dtype)
+    labels = turned_label[0].numpy().astype(label.dtype)
+    return turned[0].numpy(), labels if label.ndim == 4 else labels[0]
 
 
 def _recoloured(image: NDArray[np.float32], rules: Augmentation, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -90,7 +109,8 @@ def _recoloured(image: NDArray[np.float32], rules: Augmentation, rng: np.random.
     for channel in image:
         change, noise, gamma = rng.random() < rules.intensity, rng.random() < rules.noise, rng.random() < 0.5
         contrast, brightness = rng.uniform(0.75, 1.3), rng.normal(0, 0.15)
-        power, strength = np.exp(rng.uniform(-0.4, 0.4)), rng.uniform(0, 0.2)
+        power = rng.uniform(rules.gamma[0], rules.gamma[1]) if rules.gamma else np.exp(rng.uniform(-0.4, 0.4))
+        strength = rng.uniform(0, 0.2)
         if change:
             low, high = float(channel.min()), float(channel.max())
             if gamma and high > low:
@@ -113,6 +133,7 @@ def sample_patch(
     outside: Sequence[float] | None = None,
     labels: Labels | None = None,
     planar: bool = False,
+    partner: Partner | None = None,
 ) -> tuple[NDArray[np.float32], Labels]:
     """Cut a patch and change it at random.
 
@@ -131,30 +152,35 @@ def sample_patch(
         Cut and turned in the place of the case's own label.
     planar : bool
         Turn and scale the patch, one slice thick, within its slice also without *outside*.
+    partner : Partner, optional
+        Another scan to mix it with, before everything else.
 
     Returns
     -------
     image : (C, z, y, x) float32
     label : (z, y, x) of the label's own type
+        Of a mixture both labels, (2, z, y, x).
     """
     if labels is None:
         labels = case.label if case.label is not None else np.zeros(case.image.shape[1:], np.uint8)
-    empty = None if outside is None else (0.0,)
     planar = planar or (outside is not None and patch[0] == 1)
-    if rng.random() < rules.affine:
-        matrix = random_affine(rules, spacing, rng, planar=planar)
-        margin = [int(np.ceil(MARGIN * p)) for p in patch]
-        first = (start[0] - margin[0], start[1] - margin[1], start[2] - margin[2])
-        size = (patch[0] + 2 * margin[0], patch[1] + 2 * margin[1], patch[2] + 2 * margin[2])
-        image = cut(case.image, first, size, outside).astype(np.float32)
-        label = np.array(cut(labels, first, size, empty))
-        image, label = _turned(image, label, patch, spacing, matrix)
-    else:
-        image = cut(case.image, start, patch, outside).astype(np.float32)
-        label = np.array(cut(labels, start, patch, empty))
+    matrix = random_affine(rules, spacing, rng, planar=planar) if rng.random() < rules.affine else None
+    bend = None
+    if rules.elastic and rng.random() < rules.elastic:
+        bend = random_bend(patch, spacing, rng, _flat(spacing, planar=planar))
+    shaped = matrix is not None or bend is not None
+    margin = [int(np.ceil(MARGIN * p)) if shaped else 0 for p in patch]
+    first = (start[0] - margin[0], start[1] - margin[1], start[2] - margin[2])
+    size = (patch[0] + 2 * margin[0], patch[1] + 2 * margin[1], patch[2] + 2 * margin[2])
+    image = cut(case.image, first, size, outside).astype(np.float32)
+    label: Any = np.array(cut(labels, first, size, None if outside is None else (0.0,)))
+    if partner is not None:
+        image, label = mixed(image, label, first, partner)
+    if shaped:
+        image, label = _turned(image, label, patch, spacing, np.eye(3) if matrix is None else matrix, bend)
     image = _recoloured(image, rules, rng)
     axes = tuple(axis for axis, name in enumerate("zyx") if name in rules.mirror and rng.random() < 0.5)
     if axes:
-        image = np.flip(image, tuple(a + 1 for a in axes))
-        label = np.flip(label, axes)
+        image = np.flip(image, tuple(a - 3 for a in axes))
+        label = np.flip(label, tuple(a - 3 for a in axes))
     return np.ascontiguousarray(image), np.ascontiguousarray(label)

@@ -10,6 +10,7 @@ import torch
 from napari_dasl.training.alternating import draw_beside, draw_on_lesion, turns
 from napari_dasl.training.augment import sample_patch, still
 from napari_dasl.training.mixing import Mixing
+from napari_dasl.training.mixup import draw_partner, shares
 from napari_dasl.training.patches import draw_place, generator
 
 if TYPE_CHECKING:
@@ -18,14 +19,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_dasl.training.augment import Labels
+    from napari_dasl.training.mixup import Partner
     from napari_dasl.training.patches import Place
     from napari_dasl.training.plan import TrainingPlan
     from napari_dasl.training.prepare import Prepared
 
-    Sample = tuple[NDArray[np.float32], Labels]
+    Target = Labels | NDArray[np.float32]
+    Sample = tuple[NDArray[np.float32], Target, float]
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-"""Images (N, C, z, y, x), labels (N, z, y, x) and weights (N,)."""
+"""Images (N, C, z, y, x), labels (N, z, y, x) and weights (N,); with a mixture the labels are shares of classes,
+(N, K + 1, z, y, x)."""
 
 
 def draw_cases(
@@ -77,33 +81,58 @@ def make_batch(
     shown = turns(cases, step, plan.batch, mixing, human_only=human_only) if alternate else []
     for sample, source in enumerate(sources):
         rng = generator(plan.seed, step, sample)
-        if alternate:
-            case, image, label = _in_turn(plan, source, cases, rng, lesion=shown[sample])
-        else:
-            place = draw_place(source, plan.patch, plan.foreground, rng)
-            case = source[place.case]
-            image, label = _changed(plan, case, place, rng)
+        image, label, weight = (
+            _in_turn(plan, source, cases, rng, lesion=shown[sample]) if alternate else _usual(plan, source, rng)
+        )
         images.append(image)
         labels.append(label)
-        weights.append(case.weight)
+        weights.append(weight)
     return (
         torch.from_numpy(np.stack(images)),
-        torch.from_numpy(np.stack(labels)),
+        torch.from_numpy(np.stack(_alike(labels, plan.out_channels))),
         torch.tensor(weights, dtype=torch.float32),
     )
 
 
-def _changed(plan: TrainingPlan, case: Prepared, place: Place, rng: np.random.Generator) -> Sample:
+def _usual(plan: TrainingPlan, source: Sequence[Prepared], rng: np.random.Generator) -> Sample:
+    """A patch as the plan asks for: image (C, z, y, x), label (z, y, x), weight; of a mixture the shares of classes."""
+    place = draw_place(source, plan.patch, plan.foreground, rng)
+    case = source[place.case]
+    partner = draw_partner(source, place.case, plan.spacing, plan.augmentation.mixup, rng)
+    image, label = _changed(plan, case, place, rng, partner)
+    if partner is None:
+        return image, label, case.weight
+    weight = partner.own * case.weight + (1 - partner.own) * partner.case.weight
+    return image, shares(label, partner.own, plan.out_channels), weight
+
+
+def _alike(labels: list[Target], classes: int) -> list[Target]:
+    """All label maps, or, where one of them is of a mixture, the shares of classes of all."""
+    if not any(label.ndim == 4 for label in labels):
+        return labels
+    return [label if label.ndim == 4 else shares(label[None], 1.0, classes) for label in labels]
+
+
+def _changed(
+    plan: TrainingPlan, case: Prepared, place: Place, rng: np.random.Generator, partner: Partner | None = None
+) -> tuple[NDArray[np.float32], Labels]:
     """A patch of *case*, changed at random: image (C, z, y, x) and label (z, y, x)."""
     return sample_patch(
-        case, place.start, plan.patch, plan.spacing, plan.augmentation, rng, planar=plan.spatial_dims == 2
+        case,
+        place.start,
+        plan.patch,
+        plan.spacing,
+        plan.augmentation,
+        rng,
+        planar=plan.spatial_dims == 2,
+        partner=partner,
     )
 
 
 def _in_turn(
     plan: TrainingPlan, source: Sequence[Prepared], cases: Sequence[Prepared], rng: np.random.Generator, *, lesion: bool
-) -> tuple[Prepared, NDArray[np.float32], Labels]:
-    """A case and a patch of it that shows a lesion, or one that shows none."""
+) -> Sample:
+    """A patch that shows a lesion, or one that shows none; never a mixture."""
     place = draw_on_lesion(source, plan.patch, rng) if lesion else draw_beside(source, plan.patch, rng)
     if place is None:
         # The pseudo-labels, or people's labels, leave no room beside lesions: then any case's do.
@@ -114,4 +143,4 @@ def _in_turn(
     if bool(label.any()) != lesion:
         # Turned and scaled, the patch shows what lies beside it; as it was cut, it shows what it was drawn for.
         image, label = _changed(still(plan), case, place, rng)
-    return case, image, label
+    return image, label, case.weight

@@ -21,6 +21,7 @@ from napari_dasl.training.following import Following, check, told
 from napari_dasl.training.mixing import Mixing
 from napari_dasl.training.objectives import Objective, objective
 from napari_dasl.training.optimisers import build_optimiser
+from napari_dasl.training.registration import require
 from napari_dasl.training.schedules import learning_rate
 from napari_dasl.training.state import load_state, run_identity, save_state, store
 from napari_dasl.training.weights import build_network, load_weights, save_network
@@ -230,6 +231,8 @@ def train(
     mixing = mixing or Mixing()
     if curriculum is not None:
         check(curriculum, plan, cases)
+    if plan.augmentation.mixup:
+        require()
     prepared, places = _prepare(cases, cache, report, cancelled)
     course = Following(plan, prepared, curriculum, places)
     course.check_room()

@@ -44,6 +44,22 @@ class Augmentation(BaseModel):
     zoom: float = Field(default=0.15, ge=0, lt=1, description="Scaling, at most by this fraction either way.")
     intensity: float = Field(default=0.5, ge=0, le=1, description="How often brightness, contrast and gamma change.")
     noise: float = Field(default=0.15, ge=0, le=1, description="How often noise is added.")
+    gamma: tuple[float, ...] = Field(
+        default=(), description="Lowest and highest gamma; empty: from 0.67 to 1.49, each way as often."
+    )
+    elastic: float = Field(default=0.0, ge=0, le=1, description="How often a patch is bent.")
+    mixup: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="How often a patch is mixed with one of another scan, registered to it; needs SimpleITK.",
+    )
+
+    @model_validator(mode="after")
+    def _range(self) -> Augmentation:
+        if self.gamma and (len(self.gamma) != 2 or not 0 < self.gamma[0] <= self.gamma[1]):
+            raise ValueError(f"gamma {list(self.gamma)} must be two numbers above 0, the lower one first, or empty")
+        return self
 
 
 class TrainingPlan(BaseModel):
@@ -126,6 +142,8 @@ class TrainingPlan(BaseModel):
                 raise ValueError(
                     f"patch {list(self.patch)} must be a multiple of {list(multiple)}, the network's strides"
                 )
+        if self.augmentation.mixup and (self.detector or self.spatial_dims == 2):
+            raise ValueError(f"augmentation.mixup must be 0: {self.network} does not draw classes in volumes")
         if self.batch < self.least_batch:
             raise ValueError("batch must be at least 2 for batch normalisation; or set norm = 'group'")
         return self

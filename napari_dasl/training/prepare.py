@@ -126,6 +126,8 @@ class Prepared:
     For a detector ``label`` is uint16 and numbers the lesions, ``foreground`` names the lesion instead of the class,
     ``lesions`` is their table (see :mod:`napari_dasl.training.lesions`), and ``negatives`` holds the findings that a
     person rejected, (n, 6) corners in voxels of this grid.
+
+    ``stored`` is the file of the image, named after what it was made from; None for one that is not on disk.
     """
 
     id: str
@@ -136,6 +138,7 @@ class Prepared:
     human: bool = True
     lesions: NDArray[np.int32] | None = None
     negatives: NDArray[np.float32] | None = None
+    stored: Path | None = None
 
     @property
     def usable(self) -> bool:
@@ -181,8 +184,8 @@ class Cache:
         StorageError
             Where the cache cannot be written.
         """
-        image_path = self.folder / f"{_name(case.key, *self._slices())}.image.npy"
-        image = _stored(image_path, np.float16)
+        image_path = self._image_path(case)
+        image = stored(image_path, np.float16)
         native: Shape | None = None
         if image is None:
             array = case.image()
@@ -190,9 +193,12 @@ class Cache:
             made = to_network_grid(array, case.spacing, self.plan)
             del array
             # float16 keeps three digits, ample for values around 0; the clip keeps an outlier from becoming infinite.
-            _publish(image_path, np.clip(made, -6e4, 6e4).astype(np.float16))
-            image = _stored(image_path, np.float16)
+            publish(image_path, np.clip(made, -6e4, 6e4).astype(np.float16))
+            image = stored(image_path, np.float16)
         return self._with_lesions(case, image, native) if self.plan.detector else self._with_label(case, image, native)
+
+    def _image_path(self, case: CaseData) -> Path:
+        return self.folder / f"{_name(case.key, *self._slices())}.image.npy"
 
     def _slices(self) -> tuple[str, ...]:
         """What tells scans that kept their own slices from those on the plan's grid."""
@@ -204,8 +210,8 @@ class Cache:
         label_path = self.folder / f"{_name(case.key, case.label_key, *self.plan.classes, *numbered)}.label.npy"
         index_path = label_path.with_suffix(".index.npy")
         none_path = label_path.with_suffix(".none")
-        label = _stored(label_path, np.uint8)
-        index = _stored(index_path, np.int16)
+        label = stored(label_path, np.uint8)
+        index = stored(index_path, np.int16)
         unlabelled = none_path.exists()
         if not unlabelled and (label is None or index is None):
             raw = case.label()
@@ -215,12 +221,12 @@ class Cache:
             else:
                 raw = self._checked(case, raw, native, image.shape[1:])
                 made_label = resample_label(raw, _triple(image.shape[1:]), len(self.plan.classes))
-                _publish(label_path, made_label)
-                _publish(index_path, foreground_index(made_label, len(self.plan.classes)))
-                label, index = _stored(label_path, np.uint8), _stored(index_path, np.int16)
+                publish(label_path, made_label)
+                publish(index_path, foreground_index(made_label, len(self.plan.classes)))
+                label, index = stored(label_path, np.uint8), stored(index_path, np.int16)
         if unlabelled:
             return Prepared(case.id, image, None, NO_VOXELS, case.weight, case.human)
-        return Prepared(case.id, image, label, index, case.weight, case.human)
+        return Prepared(case.id, image, label, index, case.weight, case.human, stored=self._image_path(case))
 
     def _with_lesions(self, case: CaseData, image: NDArray[np.float16], native: Shape | None) -> Prepared:
         """The case with its lesions numbered, their table, and the places that a person rejected."""
@@ -228,7 +234,7 @@ class Cache:
         path = self.folder / f"{_name(case.key, case.label_key, *self.plan.classes, *kind)}.lesions.npy"
         index_path, table_path = path.with_suffix(".index.npy"), path.with_suffix(".table.npy")
         none_path = path.with_suffix(".none")
-        ids, index, table = _stored(path, np.uint16), _stored(index_path, np.int16), _stored(table_path, np.int32)
+        ids, index, table = stored(path, np.uint16), stored(index_path, np.int16), stored(table_path, np.int32)
         unlabelled = none_path.exists()
         shape = _triple(image.shape[1:])
         if not unlabelled and (ids is None or index is None or table is None):
@@ -241,13 +247,13 @@ class Cache:
                 numbers, classes = lesions.numbered(raw, instances=case.instances)
                 self._check_count(case, len(classes))
                 made = lesions.resample_lesions(numbers, shape)
-                _publish(path, made)
-                _publish(index_path, lesions.lesion_index(made, COORDINATES_PER_LESION))
-                _publish(table_path, lesions.lesion_table(made, classes))
+                publish(path, made)
+                publish(index_path, lesions.lesion_index(made, COORDINATES_PER_LESION))
+                publish(table_path, lesions.lesion_table(made, classes))
                 ids, index, table = (
-                    _stored(path, np.uint16),
-                    _stored(index_path, np.int16),
-                    _stored(table_path, np.int32),
+                    stored(path, np.uint16),
+                    stored(index_path, np.int16),
+                    stored(table_path, np.int32),
                 )
         depth = case.spacing[0] if self.plan.spatial_dims == 2 else self.plan.spacing[0]
         negatives = lesions.on_grid(case.negatives, case.spacing, (depth, *self.plan.spacing[1:]))
@@ -292,7 +298,7 @@ def _name(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
-def _stored(path: Path, dtype: type) -> Any:
+def stored(path: Path, dtype: type) -> Any:
     """The array at *path*, memory-mapped; None where there is none, or one that cannot be read whole."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False) if path.stat().st_size else None
@@ -301,7 +307,7 @@ def _stored(path: Path, dtype: type) -> Any:
     return array if array is not None and array.dtype == dtype else None
 
 
-def _publish(path: Path, array: NDArray[Any]) -> None:
+def publish(path: Path, array: NDArray[Any]) -> None:
     """Write *array* so that *path* holds all of it or does not exist."""
     _make_folder(path)
     with atomic_path(path) as temporary, temporary.open("wb") as file:
