@@ -75,7 +75,8 @@ def paste_all(predictor, image: np.ndarray, given: argparse.Namespace) -> tuple[
     seen = predictor.candidates(image, given.spacing)
     probability = np.zeros(image.shape[1:], dtype=np.float32)
     begin = time.process_time()
-    for cube, score, mask in list(zip(seen.cubes, seen.scores, seen.masks, strict=True))[: given.maps]:
+    for row in np.flatnonzero(seen.drawn >= 0)[: given.maps]:
+        cube, score, mask = seen.cubes[row], seen.scores[row], seen.masks[seen.drawn[row]]
         side = cube[-1] * seen.roi_scale
         part = Part(cube[:-1] - side / 2, side, mask.astype(np.float32))
         whole = np.zeros(image.shape[1:], dtype=np.float32)
@@ -84,7 +85,7 @@ def paste_all(predictor, image: np.ndarray, given: argparse.Namespace) -> tuple[
             whole[place[0]] = np.minimum(place[1], score)
         np.maximum(probability, whole, out=probability)
     spent = time.process_time() - begin
-    drawn = min(given.maps, len(seen.scores))
+    drawn = min(given.maps, len(seen.masks))
     _, labels = number_lesions(probability >= FLOOR, most=1000)
     _ = np.stack([1 - probability, probability])
     return len(labels), spent * (len(seen.scores) - drawn) / max(drawn, 1)

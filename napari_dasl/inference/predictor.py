@@ -15,7 +15,7 @@ from napari_dasl.errors import InputError
 from napari_dasl.events import CancelCheck, Report, never, silent
 from napari_dasl.inference.dropout import dropouts
 from napari_dasl.inference.memory import memory_guard
-from napari_dasl.inference.region.candidates import Candidates, Grid
+from napari_dasl.inference.region.candidates import NMS, Candidates, Grid
 from napari_dasl.inference.region.confidence import own_loss
 from napari_dasl.inference.region.pasting import Assembled, assemble
 from napari_dasl.inference.region.thresholds import Thresholds, findings
@@ -147,7 +147,7 @@ class Predictor:
             See :func:`napari_dasl.inference.predict`.
         """
         if self.plan.detector:
-            return self._assembled(self.candidates(image, spacing, report, cancelled)).probability
+            return self._assembled(self.candidates(image, spacing, report, cancelled, nms=self._own)).probability
         return self._semantic(image, spacing, None, report, cancelled)
 
     def predict(
@@ -167,7 +167,7 @@ class Predictor:
         """
         voxel = (float(spacing[0]), float(spacing[1]), float(spacing[2]))
         if self.plan.detector:
-            return self.finished(self.candidates(image, spacing, report, cancelled))
+            return self.finished(self.candidates(image, spacing, report, cancelled, nms=self._own))
         probability = self._semantic(image, spacing, None, report, cancelled)
         with memory_guard(_counting(image), "Close other programs and predict the scan again."):
             return _components(probability, voxel)
@@ -180,10 +180,12 @@ class Predictor:
         cancelled: CancelCheck = never,
         *,
         dropout_seed: int | None = None,
+        nms: Sequence[float] = NMS,
     ) -> Candidates:
         """What the windows of a detector find, before it is clustered: what thresholds are tuned on.
 
-        Parameters and errors are those of :meth:`case`; with *dropout_seed* dropout stays on.
+        Parameters and errors are those of :meth:`case`; with *dropout_seed* dropout stays on. Masks are drawn for
+        clustering at the overlaps *nms*, by default those that tuning tries.
 
         Raises
         ------
@@ -214,9 +216,15 @@ class Predictor:
             precision=self.precision,
             mirror=self.mirror,
             dropout_seed=dropout_seed,
+            nms=nms,
             report=report,
             cancelled=cancelled,
         )
+
+    @property
+    def _own(self) -> tuple[float]:
+        """The overlap that this predictor clusters at."""
+        return (self.thresholds.nms,)
 
     def finished(self, candidates: Candidates) -> Predicted:
         """The prediction that *candidates* make with the thresholds of this predictor."""
@@ -288,7 +296,7 @@ class Predictor:
             )
         if self.plan.detector:
             for number in range(count):
-                seen = self.candidates(image, spacing, cancelled=cancelled, dropout_seed=seed + number)
+                seen = self.candidates(image, spacing, cancelled=cancelled, dropout_seed=seed + number, nms=self._own)
                 yield self._assembled(seen).probability
             return
         grid = self._grid(image, spacing)

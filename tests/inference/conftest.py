@@ -27,8 +27,8 @@ class BlobFinder(nn.Module):
     """Finds connected voxels of one value: 1.9 is class 0 with the score 0.9, 2.6 is class 1 with the score 0.6.
 
     Like a trained network it sees no further than its window, scores what lies at the border as what it sees, and draws
-    masks over ``roi_scale`` diameters. With *level*, everything above half of it counts as that value: resampling
-    blurs what it looks for.
+    masks over ``roi_scale`` diameters. *seen* are the shapes of what it found boxes in, *drawn* counts the masks it
+    drew. With *level*, everything above half of it counts as that value: resampling blurs what it looks for.
     """
 
     mask_size, roi_scale, divisor, anchor_sizes = 24, 1.5, 8, (6.0, 12.0)
@@ -38,18 +38,26 @@ class BlobFinder(nn.Module):
         self.spatial_dims, self.level = dims, level
         self.weight = nn.Parameter(torch.ones(1))
         self.drop = nn.Dropout(0.5)
-        self.seen = []
+        self.seen, self.drawn = [], 0
 
     def forward(self, image):
-        self.seen.append(tuple(image.shape))
         return self.drop(torch.ones(1)).item(), image
 
     def detect(self, output, shape, *, score, nms, limit, masks=True):
         factor, images = output
-        return [self._one(image[0].float().numpy(), min(1.0, factor), score) for image in images]
+        self.seen.append(tuple(images.shape))
+        return [self._one(image[0].float().numpy(), min(1.0, factor), score, masks) for image in images]
 
-    def _one(self, image, factor, lowest):
-        cubes, scores, classes, masks = [], [], [], []
+    def draw(self, output, image, cubes, classes):
+        self.drawn += len(cubes)
+        found = self._one(output[1][image, 0].float().numpy(), 1.0, 0.0, masks=True)
+        own = [int((found.cubes - cube).abs().sum(1).argmin()) for cube in cubes]
+        assert torch.allclose(found.cubes[own], cubes, atol=1e-3)
+        assert torch.equal(found.classes[own], classes)
+        return found.masks[own]
+
+    def _one(self, image, factor, lowest, masks):
+        with_masks, (cubes, scores, classes, masks) = masks, ([], [], [], [])
         values = np.round(image, 3) if self.level is None else np.where(image > self.level / 2, self.level, 0)
         for value in np.unique(values[values > 1]):
             parts, _ = ndimage.label(values == value)
@@ -60,7 +68,8 @@ class BlobFinder(nn.Module):
                 cubes.append([(part.start + part.stop) / 2 for part in box] + [max(sides)])
                 scores.append(factor * (value % 1))
                 classes.append(int(value) - 1)
-                masks.append(self._mask(parts == number, np.array(cubes[-1])))
+                if with_masks:
+                    masks.append(self._mask(parts == number, np.array(cubes[-1])))
         dims, size = self.spatial_dims, self.mask_size
         return Found(
             torch.tensor(np.array(cubes).reshape(-1, dims + 1), dtype=torch.float32),
@@ -115,6 +124,7 @@ def candidates():
             scores=np.array([row[2] for row in rows], dtype=float),
             classes=np.array([row[3] for row in rows], dtype=np.intp),
             masks=np.ones((len(rows), *(6,) * dims), dtype=np.float16) if masks is None else masks,
+            drawn=np.arange(len(rows)),
             window=np.array([row[0] for row in rows], dtype=np.intp),
             windows=np.array(windows, dtype=float),
             slices=np.zeros(len(windows), dtype=np.intp) if slices is None else np.array(slices),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from napari_dasl.inference.region.candidates import Part, overlaps, to_corners, trust
-from napari_dasl.inference.region.clustering import cluster
+from napari_dasl.inference.region.clustering import FEW, MEMBERS, SHOWN, cluster, wanted
 
 WHOLE = [(0, 0, 0, 64, 64, 64)]
 PAIR = [(0, 0, 0, 64, 64, 40), (0, 0, 24, 64, 64, 64)]  # overlap from 24 to 40
@@ -141,6 +142,60 @@ def test_masks_are_averaged_where_they_lie(candidates):
     masks = np.stack([full, empty]).astype(np.float16)
     (found,) = cluster(candidates(rows, PAIR, masks=masks), 0.3)
     assert found.parts[0].mask == pytest.approx(np.full((6, 6, 6), 0.5), abs=1e-6)
+
+
+class TestWanted:
+    """Which masks are drawn."""
+
+    def test_what_is_wanted_is_what_is_used(self, candidates):
+        rng = np.random.default_rng(5)
+        windows = [(*start, *(s + 40 for s in start)) for start in itertools.product((0, 24), repeat=3)]
+        places = rng.uniform(8, 56, (12, 3))
+        rows = []
+        for number, window in enumerate(windows):
+            for place in places:
+                centre = place + rng.normal(0, 0.5, 3)
+                if all(window[a] <= centre[a] < window[a + 3] for a in range(3)):
+                    rows.append((number, (*centre, rng.uniform(6, 10)), float(rng.uniform(0.03, 1)), 0))
+        masks = rng.random((len(rows), 6, 6, 6)).astype(np.float16)
+        full = candidates(rows, windows, masks=masks)
+        asked = wanted(full, (0.1, 0.4))
+        assert 0 < len(asked) < len(rows)
+        drawn = np.full(len(rows), -1)
+        drawn[asked] = np.arange(len(asked))
+        sparse = replace(full, masks=masks[asked], drawn=drawn)
+        for overlap in (0.1, 0.4):
+            expected, found = cluster(full, overlap), cluster(sparse, overlap)
+            assert [one.score for one in found] == [one.score for one in expected]
+            for one, other in zip(found, expected, strict=True):
+                for mine, theirs in zip(one.parts, other.parts, strict=True):
+                    assert np.array_equal(mine.mask, theirs.mask)
+
+    def test_of_a_cluster_only_the_largest_shares_are_drawn(self, candidates):
+        rows = [(n, (32, 32, 32 + 0.1 * n, 8), 0.9 - 0.1 * n, 0) for n in range(6)]
+        assert wanted(candidates(rows, WHOLE * 6), (0.3,)).tolist() == list(range(MEMBERS))
+
+    def test_faint_findings_of_a_volume_are_left_out_but_for_the_best_few(self, candidates):
+        places = list(itertools.product((8, 24, 40, 56), repeat=3))
+        scores = [0.03 + 0.0001 * i for i in range(len(places))]
+        rows = [(0, (*place, 6), score, 0) for place, score in zip(places, scores, strict=True)]
+        found = candidates(rows, WHOLE)
+        assert [one.score for one in cluster(found, 0.3)] == pytest.approx(scores[: -FEW - 1 : -1])
+        rows = [(*row[:2], row[2] + (SHOWN if i < 40 else 0), 0) for i, row in enumerate(rows)]
+        assert len(cluster(candidates(rows, WHOLE), 0.3)) == 40
+
+    def test_every_section_of_slices_above_the_floor_counts(self, candidates):
+        places = list(itertools.product((8, 24, 40, 56), repeat=2))
+        rows = [(n, (*place, 6), 0.03, 0) for n in range(3) for place in places]
+        assert len(cluster(candidates(rows, [(0, 0, 64, 64)] * 3, slices=[0, 1, 2]), 0.3)) == len(rows)
+
+    def test_a_cluster_takes_whatever_masks_were_drawn_of_it_and_is_none_without(self, candidates):
+        rows = [(n, (32, 32, 32 + 0.1 * n, 8), 0.9 - 0.1 * n, 0) for n in range(6)]
+        full = candidates(rows, WHOLE * 6)
+        last = replace(full, masks=np.full((1, 6, 6, 6), 0.75, np.float16), drawn=np.array([-1] * 5 + [0]))
+        (found,) = cluster(last, 0.3)
+        assert found.parts[0].mask[3, 3, 3] == pytest.approx(0.75)
+        assert cluster(replace(last, drawn=np.full(6, -1)), 0.3) == []
 
 
 class TestCutOff:

@@ -12,6 +12,8 @@ from napari_dasl import networks
 from napari_dasl.errors import Cancelled, InputError, WorkError
 from napari_dasl.inference import Predicted, Predictor
 from napari_dasl.inference.region import windows
+from napari_dasl.inference.region.candidates import FLOOR
+from napari_dasl.inference.region.clustering import FEW, MEMBERS
 from napari_dasl.inference.region.thresholds import Thresholds
 from napari_dasl.inference.region.windows import lay
 
@@ -192,12 +194,26 @@ class TestScans:
         assert 60 <= len(seen.scores) <= 120
         strongest = 0.1 + 0.005 * (len(places) - 1)
         assert seen.scores.max() == pytest.approx(strongest, abs=1e-3)
-        assert len(seen.masks) == len(seen.window) == len(seen.cubes) == len(seen.classes) == len(seen.scores)
+        assert len(seen.drawn) == len(seen.window) == len(seen.cubes) == len(seen.classes) == len(seen.scores)
         assert seen.window.max() < len(seen.windows)
         monkeypatch.setattr(windows, "_KEPT", 10**6)
         every = Predictor(blob_finder(), region_plan()).candidates(image, ISO)
         assert len(every.scores) > 300
         assert set(np.round(seen.scores, 4)) >= set(np.round(np.sort(every.scores)[-60:], 4))
+
+    def test_masks_of_a_volume_are_drawn_of_what_becomes_a_finding(self, blob_finder, region_plan):
+        faint = itertools.product((5, 15, 25, 35), (5, 15, 45, 55), (5, 15, 25, 35, 45, 55, 65))
+        values = itertools.cycle(np.arange(1.021, 1.048, 0.001).round(3))
+        image = scan(*((place, 2, next(values)) for place in faint), ((20, 30, 35), 5, 1.9))
+        network = blob_finder()
+        predictor = Predictor(network, region_plan())
+        found = predictor.predict(image, ISO)
+        assert FEW / 2 < len(found.instances) < 2 * FEW
+        assert dice(found.ids == 1, image[0] == np.float32(1.9)) > 0.9
+        assert 0 < network.drawn <= 2 * FEW * MEMBERS
+        seen = predictor.candidates(image, ISO)
+        assert len(seen.scores) > 2 * FEW * MEMBERS
+        assert len(seen.masks) == (seen.drawn >= 0).sum() == seen.drawn.max() + 1
 
     def test_case_is_the_probability_of_predict(self, blob_finder, region_plan):
         image = scan(((20, 30, 35), 5, 1.9))
@@ -239,8 +255,8 @@ class TestScans:
 
     def test_values_that_are_no_numbers_are_noticed(self, blob_finder, region_plan):
         class Broken(blob_finder):
-            def _one(self, image, factor, lowest):
-                found = super()._one(image, factor, lowest)
+            def _one(self, image, factor, lowest, masks):
+                found = super()._one(image, factor, lowest, masks)
                 found.scores[:] = float("nan")
                 return found
 
@@ -288,6 +304,25 @@ def test_only_a_detector_has_candidates(region_plan):
     plan = region_plan(network="unet", network_options={})
     with pytest.raises(InputError, match="one by one"):
         Predictor(torch.nn.Conv3d(1, 2, 1), plan).candidates(scan(), ISO)
+
+
+def test_masks_drawn_at_the_second_look_are_those_of_the_first(region_plan):
+    options = {"spatial_dims": 3, "growth": 4, "blocks": [1, 1, 1], "anchor_sizes": [6.0], "mask_size": 8}
+    torch.manual_seed(0)
+    network = networks.build("nodule-rcnn", 1, 2, **options).eval()
+    with torch.no_grad():
+        network.head.score.bias.fill_(0.5)
+        for parameter in network.mask_head.last.parameters():  # begins at nothing
+            parameter.normal_()
+    image = np.random.default_rng(0).uniform(0, 3, (1, 32, 32, 32)).astype(np.float32)
+    predictor = Predictor(network, region_plan(network_options=options, patch=(32, 32, 32)))
+    seen = predictor.candidates(image, ISO)
+    with torch.inference_mode():
+        (expected,) = network.detect(network(torch.from_numpy(image)[None]), (32, 32, 32), score=FLOOR, nms=0.5)
+    for row in np.flatnonzero(seen.drawn >= 0):
+        same = int(np.abs(expected.cubes.numpy() - seen.cubes[row]).sum(axis=1).argmin())
+        np.testing.assert_allclose(seen.masks[seen.drawn[row]], expected.masks[same].numpy(), atol=1e-3)
+    assert (seen.drawn >= 0).sum() > 10
 
 
 @pytest.mark.parametrize("name", ["nodule-rcnn", "mask-rcnn"])

@@ -15,6 +15,9 @@ Triple = tuple[int, int, int]
 FLOOR = 0.02
 """Scores below are not looked at. It is far under any threshold: FROC curves need what nearly counts."""
 
+NMS = (0.1, 0.2, 0.3, 0.4, 0.5)
+"""Overlaps (IoU), above which two boxes are one finding, that tuning tries."""
+
 _SIGMA = 0.125  # of a window's side, as in tiling.gaussian
 _FLOOR = 1e-3
 
@@ -57,8 +60,10 @@ class Candidates:
     scores : array, float64, (n,)
     classes : array, intp, (n,)
         From 0.
-    masks : array, float16, (n, M, …)
-        Probabilities over the region of side ``roi_scale`` d around each cube.
+    masks : array, float16, (m, M, …)
+        Probabilities over the region of side ``roi_scale`` d around the cubes of which a mask was drawn.
+    drawn : array, intp, (n,)
+        The mask of each cube, a row of *masks*; -1 where none was drawn.
     window : array, intp, (n,)
         The window that found it, a row of *windows*.
     windows : array, float64, (w, 2 D)
@@ -73,6 +78,7 @@ class Candidates:
     scores: NDArray[np.float64]
     classes: NDArray[np.intp]
     masks: NDArray[np.float16]
+    drawn: NDArray[np.intp]
     window: NDArray[np.intp]
     windows: NDArray[np.float64]
     slices: NDArray[np.intp]

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_dasl.errors import InputError, ProjectError
-from napari_dasl.inference.region.candidates import overlaps
+from napari_dasl.inference.region.candidates import NMS, overlaps
 from napari_dasl.inference.region.clustering import cluster
 from napari_dasl.inference.region.linking import link
 from napari_dasl.volumes.atomic import write_bytes_atomic
@@ -27,9 +27,6 @@ FILE = "detection.json"
 
 HIT = 0.1
 """Overlap (IoU) of a finding's and a lesion's box from which the lesion is found: that of average precision here."""
-
-NMS = (0.1, 0.2, 0.3, 0.4, 0.5)
-"""Overlaps that tuning tries."""
 
 _LOWEST, _HIGHEST = 0.05, 0.95
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,8 @@ from napari_dasl.errors import Cancelled, WorkError
 from napari_dasl.events import CancelCheck, Progress, Report, never, silent
 from napari_dasl.inference.dropout import dropping
 from napari_dasl.inference.memory import memory_guard
-from napari_dasl.inference.region.candidates import FLOOR, Candidates
+from napari_dasl.inference.region.candidates import FLOOR, NMS, Candidates
+from napari_dasl.inference.region.clustering import wanted
 from napari_dasl.inference.sliding import evaluating
 from napari_dasl.inference.tiling import axis_starts
 from napari_dasl.training.patches import cut
@@ -132,10 +133,15 @@ def look(
     precision: Precision,
     mirror: Sequence[int] = (),
     dropout_seed: int | None = None,
+    nms: Sequence[float] = NMS,
     report: Report = silent,
     cancelled: CancelCheck = never,
 ) -> Candidates:
     """Let a detector look at every window of a scan.
+
+    In a volume a mask costs as much as a tenth of a window, and nine of ten candidates make no finding. So it is
+    looked at for boxes first, and windows that hold what :func:`.clustering.wanted` asks for once more for masks. On
+    slices the network costs more than the masks, and all are drawn at once.
 
     Parameters
     ----------
@@ -151,7 +157,10 @@ def look(
     mirror : sequence of int
         Axes (0 z, 1 y, 2 x) to mirror; each of the 2^n mirrored views counts as a window of its own.
     dropout_seed : int, optional
-        Leave dropout on, and drop what follows from this seed.
+        Leave dropout on, and drop what follows from this seed. The masks of a volume then come from another draw than
+        the boxes.
+    nms : sequence of float
+        The overlaps at which the candidates may be clustered: masks are drawn for these.
     report, cancelled
         Told and asked between two calls of the network.
 
@@ -164,10 +173,6 @@ def look(
     WorkError
         When the network gives something that is no number.
     """
-    dims = int(network.spatial_dims)
-    sides = windows.size[-dims:]
-    batch = max(1, CALL_VOXELS[device.type] // math.prod(windows.size))
-    rows = _Rows(dims, int(network.mask_size))
     size = " × ".join(str(length) for length in image.shape[1:])
     with (
         memory_guard(f"predicting a volume of {size} voxels", "Close other programs, or predict on the processor."),
@@ -175,22 +180,98 @@ def look(
         dropping(network, dropout_seed),
         torch.inference_mode(),
     ):
-        for first in range(0, len(windows.starts), batch):
-            if cancelled():
-                raise Cancelled("The prediction was stopped.", "Nothing of this scan was kept.")
-            group = windows.starts[first : first + batch]
-            tiles = np.stack([cut(image, start, windows.size, fill) for start in group]).astype(np.float32, copy=False)
-            tensor = torch.from_numpy(tiles if dims == 3 else tiles[:, :, 0])
-            tensor = tensor.to(device).contiguous(memory_format=precision.layout(dims))
-            for axes in _flips(mirror, dims):
-                with precision.autocast(device):
-                    output = network(torch.flip(tensor, [axis + 2 for axis in axes]) if axes else tensor)
-                    found = network.detect(output, sides, score=rows.floor, nms=_TWICE, limit=_MOST)
-                for start, one in zip(group, found, strict=True):
-                    rows.add(start, sides, one, grid.shape, axes)
-            rows.prune()
-            report(Progress(name="predict", done=first + len(group), total=len(windows.starts)))
-    return rows.candidates(float(network.roi_scale), grid)
+        eye = _Eye(network, image, windows, fill, device, precision, cancelled)
+        rows = _boxes(eye, _flips(mirror, eye.dims), grid.shape, report)
+        found = rows.candidates(float(network.roi_scale), grid)
+        return found if eye.dims == 2 else _with_masks(eye, found, rows.views, wanted(found, nms))
+
+
+@dataclass(frozen=True)
+class _Eye:
+    """A network and what it looks at, window by window."""
+
+    network: Any
+    image: NDArray[np.floating]
+    windows: Windows
+    fill: Sequence[float]
+    device: torch.device
+    precision: Precision
+    cancelled: CancelCheck
+
+    @property
+    def dims(self) -> int:
+        return int(self.network.spatial_dims)
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        return self.windows.size[-self.dims :]
+
+    @property
+    def batch(self) -> int:
+        """Windows of a call."""
+        return max(1, CALL_VOXELS[self.device.type] // math.prod(self.windows.size))
+
+    def tiles(self, starts: Sequence[Triple]) -> torch.Tensor:
+        """The windows that begin at *starts*."""
+        if self.cancelled():
+            raise Cancelled("The prediction was stopped.", "Nothing of this scan was kept.")
+        tiles = np.stack([cut(self.image, start, self.windows.size, self.fill) for start in starts])
+        tensor = torch.from_numpy(tiles.astype(np.float32, copy=False))
+        tensor = (tensor if self.dims == 3 else tensor[:, :, 0]).to(self.device)
+        return tensor.contiguous(memory_format=self.precision.layout(self.dims))
+
+    def sees(self, tensor: torch.Tensor, axes: Sequence[int]) -> Any:
+        """What the network says of windows that are turned round along *axes*."""
+        return self.network(torch.flip(tensor, [axis + 2 for axis in axes]) if axes else tensor)
+
+
+def _boxes(eye: _Eye, flips: Sequence[tuple[int, ...]], shape: Triple, report: Report) -> _Rows:
+    """What every window finds, on slices with masks."""
+    rows = _Rows(eye.dims, int(eye.network.mask_size))
+    starts = eye.windows.starts
+    for first in range(0, len(starts), eye.batch):
+        group = starts[first : first + eye.batch]
+        tensor = eye.tiles(group)
+        for axes in flips:
+            with eye.precision.autocast(eye.device):
+                found = eye.network.detect(
+                    eye.sees(tensor, axes), eye.sides, score=rows.floor, nms=_TWICE, limit=_MOST, masks=eye.dims == 2
+                )
+            for start, one in zip(group, found, strict=True):
+                rows.add(start, eye.sides, one, shape, axes)
+        rows.prune()
+        report(Progress(name="predict", done=first + len(group), total=len(starts)))
+    return rows
+
+
+def _with_masks(
+    eye: _Eye, found: Candidates, views: Sequence[tuple[Triple, tuple[int, ...]]], rows: NDArray[np.intp]
+) -> Candidates:
+    """The candidates with the masks of some *rows*; *views* tells how the window of each number was looked at."""
+    size = int(eye.network.mask_size)
+    masks = np.zeros((len(rows), *(size,) * eye.dims), dtype=np.float16)
+    drawn = np.full(len(found.scores), -1, dtype=np.intp)
+    drawn[rows] = np.arange(len(rows))
+    asked: dict[tuple[int, ...], list[int]] = {}
+    for number in np.unique(found.window[rows]):
+        asked.setdefault(views[number][1], []).append(int(number))
+    for axes, numbers in asked.items():
+        for first in range(0, len(numbers), eye.batch):
+            group = numbers[first : first + eye.batch]
+            tensor = eye.tiles([views[number][0] for number in group])
+            with eye.precision.autocast(eye.device):
+                output = eye.sees(tensor, axes)
+                for place, number in enumerate(group):
+                    mine = rows[found.window[rows] == number]
+                    cubes = found.cubes[mine].copy()
+                    cubes[:, :-1] -= found.windows[number, : eye.dims]
+                    for axis in axes:
+                        cubes[:, axis] = eye.sides[axis] - cubes[:, axis]
+                    boxes = torch.from_numpy(cubes.astype(np.float32)).to(eye.device)
+                    classes = torch.from_numpy(found.classes[mine]).to(eye.device)
+                    some = eye.network.draw(output, place, boxes, classes).float().cpu().numpy()
+                    masks[drawn[mine]] = np.flip(some, tuple(axis + 1 for axis in axes))
+    return replace(found, masks=masks, drawn=drawn)
 
 
 def _flips(mirror: Sequence[int], dims: int) -> list[tuple[int, ...]]:
@@ -210,6 +291,7 @@ class _Rows:
         self.masks = [np.zeros((0, *(mask_size,) * dims), dtype=np.float16)]
         self.window = [np.zeros(0, dtype=np.intp)]
         self.windows: list[list[float]] = []
+        self.views: list[tuple[Triple, tuple[int, ...]]] = []
         self.slices: list[int] = []
         self.floor = FLOOR
 
@@ -226,17 +308,19 @@ class _Rows:
                 "The network gave values that are no numbers.",
                 "Predict in single precision, or train the model again.",
             )
-        masks = found.masks.float().cpu().numpy().astype(np.float16)
         for axis in turned:
             cubes[:, axis] = sides[axis] - cubes[:, axis]
-            masks = np.flip(masks, axis + 1)
         cubes[:, :-1] += shift
         inside = ((cubes[:, :-1] >= 0) & (cubes[:, :-1] < shape[-self.dims :])).all(axis=1) & (cubes[:, -1] > 0)
         self.cubes.append(cubes[inside])
         self.scores.append(scores[inside])
         self.classes.append(found.classes.cpu().numpy().astype(np.intp)[inside])
-        self.masks.append(masks[inside])
+        if self.dims == 2:
+            masks = found.masks.float().cpu().numpy().astype(np.float16)
+            masks = np.flip(masks, tuple(axis + 1 for axis in turned))
+            self.masks.append(masks[inside])
         self.window.append(np.full(int(inside.sum()), len(self.windows), dtype=np.intp))
+        self.views.append((start, tuple(turned)))
         self.windows.append([*shift, *(shift + np.asarray(sides, dtype=np.float64))])
         self.slices.append(0 if self.dims == 3 else start[0])
 
@@ -248,16 +332,19 @@ class _Rows:
         best = np.sort(np.argsort(-scores, kind="stable")[:_KEPT])
         self.cubes, self.scores = [np.concatenate(self.cubes)[best]], [scores[best]]
         self.classes, self.window = [np.concatenate(self.classes)[best]], [np.concatenate(self.window)[best]]
-        self.masks = [np.concatenate(self.masks)[best]]
+        if self.dims == 2:
+            self.masks = [np.concatenate(self.masks)[best]]
         self.floor = float(self.scores[0].min())
 
     def candidates(self, roi_scale: float, grid: Grid) -> Candidates:
         """Everything that was kept."""
+        masks, scores = np.concatenate(self.masks), np.concatenate(self.scores)
         return Candidates(
             cubes=np.concatenate(self.cubes),
-            scores=np.concatenate(self.scores),
+            scores=scores,
             classes=np.concatenate(self.classes),
-            masks=np.concatenate(self.masks),
+            masks=masks,
+            drawn=np.arange(len(scores)) if self.dims == 2 else np.full(len(scores), -1, dtype=np.intp),
             window=np.concatenate(self.window),
             windows=np.array(self.windows, dtype=np.float64).reshape(-1, 2 * self.dims),
             slices=np.array(self.slices, dtype=np.intp),

@@ -248,13 +248,16 @@ class RegionNetwork(nn.Module):  # type: ignore[misc]  # torch has no types here
             cubes, scores, classes = cubes[good], scores[good], classes[good]
         kept = nms(to_corners(cubes), scores, overlap, limit=limit, classes=classes)
         cubes, scores, classes = cubes[kept], scores[kept], classes[kept]
-        drawn = self._draw(output.fine, image, cubes if masks else cubes[:0], classes)
-        return Detections(cubes, scores, classes, drawn)
+        return Detections(cubes, scores, classes, self.draw(output, image, cubes if masks else cubes[:0], classes))
 
-    def _draw(self, fine: torch.Tensor, image: int, cubes: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-        """Mask probabilities (R, M, …) of *cubes*, a few at a time, because every region is as large as a patch."""
-        drawn = [fine.new_zeros((0, *(self.mask_size,) * self.spatial_dims), dtype=torch.float32)]
-        one = fine[image : image + 1]
+    @torch.no_grad()  # type: ignore[untyped-decorator]  # torch has no types here
+    def draw(self, output: RegionOutput, image: int, cubes: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+        """Mask probabilities (R, M, …), float32, of *cubes* (R, D + 1) in the image number *image* of *output*.
+
+        A few at a time, because every region is as large as a patch.
+        """
+        drawn = [output.fine.new_zeros((0, *(self.mask_size,) * self.spatial_dims), dtype=torch.float32)]
+        one = output.fine[image : image + 1]
         for some, kinds in zip(cubes.split(_REGIONS_AT_ONCE), classes.split(_REGIONS_AT_ONCE), strict=False):
             index = kinds.new_zeros(len(some))
             drawn.append(self.mask_logits(one, some, index, kinds[: len(some)]).float().sigmoid())
