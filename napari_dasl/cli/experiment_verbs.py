@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from napari_dasl.cli.console import Output
 
 
+_WIDTH = 7
+"""Columns of the table that a terminal shows; the files have all."""
+
+
 def experiment(args: argparse.Namespace, output: Output) -> None:
     """Make the runs of an experiment that are missing, and show what all of them say."""
     from napari_dasl.experiments.conducting import Request, conduct
@@ -43,7 +47,7 @@ def experiment(args: argparse.Namespace, output: Output) -> None:
         output.note(f"warning: the run {one['run']} failed: {one['reason']}")
     text = "\n".join([*found["words"], f"{found['complete']} of {found['runs']} runs; {request.out / 'report.html'}"])
     table = found["table"]
-    output.answer(found, text, rows_table(tuple(table[0]), table) if table else None)
+    output.answer(found, text, rows_table(tuple(table[0])[:_WIDTH], table) if table else None)
 
 
 def _settings(words: list[str] | None) -> dict[str, str]:

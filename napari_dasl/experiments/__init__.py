@@ -19,6 +19,7 @@ __all__ = ["NAMES", "find"]
 
 _MODULES = {
     "patch-growth": "patch_growth",
+    "liver-stages": "liver_stages",
 }
 
 NAMES: tuple[str, ...] = tuple(_MODULES)

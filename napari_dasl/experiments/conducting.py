@@ -175,8 +175,10 @@ def _study(experiment: Experiment, request: Request) -> Study:
         return read_study(request.data, modality=request.modality or None, separator=request.separator)
     if not experiment.phantoms:
         raise InputError(f"The experiment {experiment.name} needs real scans.", "Name a folder with --data.")
-    folder = request.out.expanduser().resolve() / PHANTOMS
-    return make_phantoms(folder, experiment.phantoms, PHANTOM_COUNT)
+    options = experiment.parsed(request.options)
+    number, size = options.get("phantoms", PHANTOM_COUNT), options.get("size", "standard")
+    folder = request.out.expanduser().resolve() / f"{PHANTOMS}-{number}-{size}"
+    return make_phantoms(folder, experiment.phantoms, number, size=size)
 
 
 __all__ = ["Log", "Request", "conduct", "protocol_of"]

@@ -11,7 +11,7 @@ import math
 import os
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -190,7 +190,7 @@ def evaluated(
 
 
 def drawing(
-    weights: Path, plan: TrainingPlan, device: str
+    weights: Path, plan: TrainingPlan, device: str, precision: str = "fp32"
 ) -> Callable[[NDArray[np.float32], tuple[float, float, float]], NDArray[np.uint8]]:
     """A function that draws the most probable class of every voxel with the trained *weights*."""
     from napari_dasl.inference import Predictor
@@ -198,12 +198,17 @@ def drawing(
     from napari_dasl.training.weights import load_network
 
     target = choose(device)
-    predictor = Predictor(load_network(weights, plan, target), plan, target)
+    predictor = Predictor(load_network(weights, plan, target), plan, target, number_type(precision))
 
     def draw(image: NDArray[np.float32], spacing: tuple[float, float, float]) -> NDArray[np.uint8]:
         return np.asarray(predictor.case(image, spacing).argmax(0), np.uint8)
 
     return draw
+
+
+def number_type(name: str) -> Literal["bf16", "fp32"]:
+    """What predictions are computed in: that of the training, or single precision where it does not say."""
+    return "bf16" if name == "bf16" else "fp32"
 
 
 def perform(
@@ -253,7 +258,7 @@ def perform(
         report=report,
         cancelled=cancelled,
     )
-    draw = drawing(fitted.weights, plan, protocol.device)
+    draw = drawing(fitted.weights, plan, protocol.device, fitted.precision)
     found = evaluated(split.test, plan.classes, draw, report=report, cancelled=cancelled)
     voxels = mean_voxels(schedule, plan, fitted.steps)
     return Row(
