@@ -116,14 +116,10 @@ class Protocol:
 
     @property
     def identity(self) -> str:
-        """A hash of everything that a row depends on, the arm, the seed and the machine left out."""
+        """A hash of everything that a row depends on but the arm and the seed; of the machine, only what was asked for."""
         told = [
-            self.experiment,
-            self.study.fingerprint,
-            self.steps,
-            self.minutes,
-            self.network,
-            sorted(self.options.items()),
+            *(self.experiment, self.study.fingerprint, self.steps, self.minutes, self.network),
+            *(self.device, self.threads, sorted(self.options.items())),
         ]
         return hashlib.sha256(json.dumps(told, default=str).encode()).hexdigest()[:12]
 

@@ -1,8 +1,8 @@
 """Whole scans, then tumour patches, then whole scans again, against its counterparts.
 
 Source: Li et al., "A new three-stage curriculum learning approach for deep network based liver tumor segmentation",
-2020. ``three-stage``, ``whole-patch``, ``patch-whole`` and ``whole`` (naïve) are stages of one network; ``cascade`` has
-two (:mod:`napari_dasl.experiments.cascade`). All have the same optimiser steps, the weighted Dice loss and Adam at 1e-3, a
+2020. ``three-stage``, ``whole-patch``, ``patch-whole`` and ``whole`` (naïve) are stages of one network; ``cascade``
+has two (:mod:`napari_dasl.experiments.cascade`). All have the same optimiser steps, weighted Dice and Adam at 1e-3, a
 tenth of it at each later stage. Whole scans go one at a time, and so does the prediction of every arm but the
 cascade; tumour patches have the size of the largest tumour of the training set, as many as hold no more voxels than a
 whole scan, 2 to 32, every second without any tumour.
