@@ -170,7 +170,7 @@ class DraftKeeper(QObject):
         if self.opened is None:
             return
         self._touched = True  # the writer compares before it writes
-        if self.before_accept is not None and np.array_equal(self._layers.label_view(), self.before_accept):
+        if self.before_accept is not None and np.array_equal(self._layers.label.view(), self.before_accept):
             self.before_accept = None
             self._origin = None
             self.accept_changed.emit()
@@ -215,7 +215,7 @@ class DraftKeeper(QObject):
                 self._write(work)
 
     def _copy(self, opened: OpenCase) -> Work:
-        return Work(opened, self._layers.label_copy(), self._story(opened, self._clock.kept()))
+        return Work(opened, self._layers.label.copy(), self._story(opened, self._clock.kept()))
 
     def _story(self, opened: OpenCase, meta: dict[str, Any]) -> dict[str, Any]:
         """Add to the clock's *meta* where the label began."""
@@ -276,8 +276,8 @@ class DraftKeeper(QObject):
 
     def accept(self, shown: Shown) -> None:
         """Put the prediction into the label layer as one step."""
-        before = self._layers.label_copy()
-        self._layers.replace_label(self.accepted_part(shown.mask))
+        before = self._layers.label.copy()
+        self._layers.label.replace(self.accepted_part(shown.mask))
         self.before_accept = before
         self._origin = (shown.model, shown.round)
         self._clock.edit()
@@ -293,7 +293,7 @@ class DraftKeeper(QObject):
         """Put back what was there before; False where there is nothing to take back."""
         if self.before_accept is None:
             return False
-        self._layers.replace_label(self.before_accept)
+        self._layers.label.replace(self.before_accept)
         self.before_accept = None
         self._origin = None
         self._clock.edit()
@@ -304,7 +304,7 @@ class DraftKeeper(QObject):
         """Show the saved label again and remove the draft."""
         if self.opened is None:
             return
-        self._layers.replace_label(self.opened.base)
+        self._layers.label.replace(self.opened.base)
         self.before_accept = None
         self._origin = None
         self._touched = True
@@ -320,11 +320,11 @@ class DraftKeeper(QObject):
         writing = self._pending.get(opened.case.id) if opened.case.id in self.being_saved else None
         if writing is None and opened.revision is None:
             return True
-        return not np.array_equal(self._layers.label_view(), opened.base if writing is None else writing.mask)
+        return not np.array_equal(self._layers.label.view(), opened.base if writing is None else writing.mask)
 
     def new_and_empty(self) -> bool:
         """Whether the case has no revision yet and nothing is drawn."""
-        return self.opened is not None and self.opened.revision is None and not self._layers.label_view().any()
+        return self.opened is not None and self.opened.revision is None and not self._layers.label.view().any()
 
     def record(self, done: Callable[[Revision], object], failed: Callable[[DaslError], object]) -> None:
         """Write the mask on the screen as a revision, with what it took; where that fails, as a draft."""
@@ -333,7 +333,7 @@ class DraftKeeper(QObject):
             return
         case_id, author = opened.case.id, self.author
         older = self._pending.get(case_id) if case_id in self.being_saved else None
-        work = Work(opened, self._layers.label_copy(), self._story(opened, self._clock.hand_over()))
+        work = Work(opened, self._layers.label.copy(), self._story(opened, self._clock.hand_over()))
         self._told = 0.0
         self._touched = False
         self._settle.stop()
@@ -421,7 +421,7 @@ class DraftKeeper(QObject):
         def restored(outcome: tuple[Any, Any, Any]) -> None:
             revision, scan_mask, mask = outcome
             if self._is_open(work):
-                self._layers.replace_label(mask)
+                self._layers.label.replace(mask)
                 self._settle.stop()
                 self._touched = False
                 self._origin = None

@@ -82,7 +82,7 @@ class FindingKeeper(ProjectReader):
         found, session = self.snapshot, self.session
         drawn = frozenset[int]()
         if found.instances and session.case_id == found.case:
-            drawn = found.drawn(session.layers.label_view(), numbered=session.layers.numbered)
+            drawn = found.drawn(session.layers.label.view(), numbered=session.layers.numbered)
         for number, verdict in self._expected.items():
             found = replace(found, verdicts=_with(found.verdicts, number, verdict))
         rows = found.rows(drawn)

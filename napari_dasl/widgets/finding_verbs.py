@@ -113,7 +113,7 @@ class FindingVerbs(QObject):
             value = self._value_at(row)
         if value is not None:
             layers = self.session.layers
-            layers.paint_with(value)
+            layers.label.paint_with(value)
             layers["label"].mode = "paint"
         return value
 
@@ -127,12 +127,12 @@ class FindingVerbs(QObject):
         if piece is None:
             self._say("That is outside the scan.")
             return False
-        value = self._next_value() if layers.numbered else layers.paint_class or 1
+        value = self._next_value() if layers.numbered else layers.label.paint_class or 1
         if self._draw(piece, value) is None:
             self._say("There is a lesion in your label already.")
             return False
         if layers.numbered:
-            layers.paint_with(value)
+            layers.label.paint_with(value)
         return True
 
     # -- the label ------------------------------------------------------------------------------------------------
@@ -166,10 +166,10 @@ class FindingVerbs(QObject):
     ) -> tuple[NDArray[np.intp], ...] | None:
         """Write *value* where *piece* meets background; return where, None for nowhere."""
         layers = self.session.layers
-        indices = piece.indices(layers.label_view()[piece.region] == 0)
+        indices = piece.indices(layers.label.view()[piece.region] == 0)
         if not indices[0].size:
             return None
-        layers.write_label(indices, value)
+        layers.label.write(indices, value)
         self._changed(origin)
         return indices
 
@@ -177,9 +177,9 @@ class FindingVerbs(QObject):
         copied = self._copied.pop(row.id, None)
         if copied is None:
             return False
-        label = self.session.layers.label_view()
+        label = self.session.layers.label.view()
         still = label[copied.indices] == copied.value
-        self.session.layers.write_label(tuple(axis[still] for axis in copied.indices), 0)
+        self.session.layers.label.write(tuple(axis[still] for axis in copied.indices), 0)
         self._changed(None)
         return bool(still.any())
 
@@ -194,14 +194,14 @@ class FindingVerbs(QObject):
         piece = self.keeper.snapshot.pieces.get(row.id)
         if piece is None:
             return None
-        values = self.session.layers.label_view()[piece.region][piece.mask]
+        values = self.session.layers.label.view()[piece.region][piece.mask]
         if not self.session.layers.numbered:
             return row.label if (values == row.label).any() else None
         counts = np.bincount(values[values > 0].astype(np.intp)) if (values > 0).any() else None
         return None if counts is None else int(counts.argmax())
 
     def _next_value(self) -> int:
-        return min(int(self.session.layers.label_view().max(initial=0)) + 1, HIGHEST_ID)
+        return min(int(self.session.layers.label.view().max(initial=0)) + 1, HIGHEST_ID)
 
     def _accepted_part(self, mask: Any) -> Any:
         """Return what *Accept* of the whole prediction copies: all but what was rejected."""
@@ -227,7 +227,7 @@ class FindingVerbs(QObject):
         """Follow Ctrl+Z and Ctrl+Y: the verdict goes with the copy, and comes with it."""
         if not self._ready():
             return
-        label = self.session.layers.label_view()
+        label = self.session.layers.label.view()
         rows = {row.id: row for row in self.keeper.rows}
         for number, copied in self._copied.items():
             row, values = rows.get(number), label[copied.indices]

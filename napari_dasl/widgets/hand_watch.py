@@ -107,7 +107,7 @@ class HandWatch(QObject):
         """Return a number that changes with the label on the screen: of its section, or of all of it in 3D."""
         if "label" not in self._layers:
             return 0
-        mask, dims = self._layers.label_view(), self._viewer.dims
+        mask, dims = self._layers.label.view(), self._viewer.dims
         if dims.ndisplay == 2 and mask.ndim == dims.ndim:
             axis = dims.order[0]
             place = int(np.clip(round(self._layers["label"].world_to_data(dims.point)[axis]), 0, mask.shape[axis] - 1))

@@ -48,8 +48,8 @@ def actions(session: Session) -> dict[str, Callable[[], object]]:
         "Q": session.save,
         "K": session.accept,
         "J": session.previous_case,
-        "H": session.layers.toggle_overlays,
-        "G": lambda: session.layers.toggle("uncertainty"),
+        "H": session.layers.looks.toggle_all,
+        "G": lambda: session.layers.looks.toggle("uncertainty"),
         "U": session.next_region,
         "W": session.layers.next_window,
     }

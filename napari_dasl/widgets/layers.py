@@ -1,6 +1,7 @@
-"""The layers on the screen: with :mod:`napari_dasl.widgets.layer_stack`, the only module that touches napari layers.
+"""The layers on the screen: what is shown when, and what their events mean.
 
-Rules, and why:
+What views read and change of a single layer is in the board's parts: :mod:`napari_dasl.widgets.label_edits`,
+:mod:`napari_dasl.widgets.overlay_looks` and :mod:`napari_dasl.widgets.channel_windows`. Rules, and why:
 
 - Layers are made once and reused (see :mod:`napari_dasl.widgets.layer_stack`).
 - The undo history of the label layer is cleared with every case: it survives ``layer.data =``, and the next Ctrl+Z
@@ -20,23 +21,22 @@ from napari.layers import Labels
 from qtpy.QtCore import QObject, Signal
 
 from napari_dasl.widgets.canvas_words import CanvasWords, title_of
+from napari_dasl.widgets.channel_windows import ChannelWindows
 from napari_dasl.widgets.class_colors import class_colormap, class_features, dashed_colormap, lesion_colormap
+from napari_dasl.widgets.label_edits import LabelEdits
 from napari_dasl.widgets.layer_stack import LayerStack
-from napari_dasl.widgets.new_layers import GAPS, ON_DEMAND, OVERLAYS, dress_channel, nothing, outline_width
+from napari_dasl.widgets.new_layers import GAPS, ON_DEMAND, OVERLAYS, nothing, outline_width
+from napari_dasl.widgets.overlay_looks import OverlayLooks
 from napari_dasl.widgets.view_state import ViewState
-from napari_dasl.widgets.windowing import Windowing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from napari.layers import Image, Layer
+    from napari.layers import Layer
     from numpy.typing import NDArray
 
     from napari_dasl.widgets.display_cache import Channel, Picture
     from napari_dasl.widgets.prefetch import Maps, OpenCase, Shown
-
-UNDO_LIMIT_VOXELS = 4_000_000
-"""A replaced label that differs in more voxels is not put into napari's undo history (24 bytes a voxel)."""
 
 
 class LayerBoard(QObject):
@@ -54,8 +54,9 @@ class LayerBoard(QObject):
     Signals: ``painted()`` once per stroke; ``redrawn()`` when the label layer was redrawn though the slice did not
     change (undo, redo, and some harmless reasons); ``activity()`` on every sign of work at the canvas;
     ``overlays_changed()`` when visibility, outline, opacity or the paint class changed, or a map arrived.
-    Attributes ``has_map``: whether the uncertainty of the open case was read; ``numbered``: whether the values of the
-    label number the lesions of one class.
+    Attributes: ``label``, the mask on the screen; ``looks``, how the overlays look; ``has_map``, whether the
+    uncertainty of the open case was read; ``numbered``, whether the values of the label number the lesions of one
+    class.
     """
 
     painted = Signal()
@@ -70,7 +71,6 @@ class LayerBoard(QObject):
         self._classes: tuple[str, ...] = ("lesion",)
         self.numbered = False
         self._swapping = False
-        self._hidden = ["label", "prediction"]
         self._seen: dict[str, bool] = {}
         self.has_map = False
         self._regions: tuple[tuple[int, int, int], ...] = ()
@@ -78,10 +78,12 @@ class LayerBoard(QObject):
         self._found = True
         self._slice_state: object = None
         self._view = ViewState(viewer)
-        self._windowing = Windowing()
         self._words = CanvasWords(viewer)
         self.window_open: Callable[[], bool] = lambda: True
         self._layers = LayerStack(viewer, self._made, lambda: self.window_open(), self)
+        self.label = LabelEdits(self._layers, viewer, self.swap)
+        self.looks = OverlayLooks(self._layers)
+        self._windows = ChannelWindows(self._layers, self.swap)
         viewer.dims.events.connect(self._on_dims)
         viewer.cursor.events.position.connect(self._on_activity)
         viewer.scene.camera.events.zoom.connect(self._on_activity)
@@ -153,7 +155,7 @@ class LayerBoard(QObject):
         reference = opened.picture.channels[0]
         self.prepare([channel.name for channel in opened.picture.channels])
         with self.swap():
-            self._remember_windows()
+            self._windows.remember(self._channels)
             self._view.keep()
             self._channels = opened.picture.channels
             for number, channel in enumerate(self._channels):
@@ -163,7 +165,7 @@ class LayerBoard(QObject):
             own_width = self._layers["label"].contour != outline_width(self._layers["label"].data)
             label = self._layers.put("label", opened.mask, reference.spacing, reference.origin)
             label.contour = label.contour if own_width else outline_width(label.data)
-            self._forget_undo(label)
+            self.label.forget_undo()
             self._show_prediction(opened.shown, reference)
             self._show_pseudo(None, reference)
             self._show_maps(None)
@@ -205,7 +207,7 @@ class LayerBoard(QObject):
     def clear(self) -> None:
         """Empty the screen; the layers stay for the next case."""
         with self.swap():
-            self._remember_windows()
+            self._windows.remember(self._channels)
             self._channels = ()
             for role, layer in self._layers.items():
                 if role not in OVERLAYS:
@@ -213,7 +215,7 @@ class LayerBoard(QObject):
                     layer.visible = False
                 self._layers.empty(role)
             if "label" in self._layers:
-                self._forget_undo(self._layers["label"])
+                self.label.forget_undo()
         self.has_map = False
         self._regions = ()
         self._view.forget()
@@ -225,7 +227,7 @@ class LayerBoard(QObject):
         layer.name = channel.modality or channel.name if channel.name == "image" else channel.name
         if role in self._seen:
             layer.visible = self._seen.pop(role)
-        self._apply_window(layer, channel, fused=number > 0)
+        self._windows.apply(number, channel)
 
     def _show_prediction(self, shown: Shown | None, reference: Channel) -> None:
         mask = shown.mask if shown is not None else np.broadcast_to(np.uint8(0), reference.array.shape)
@@ -255,126 +257,20 @@ class LayerBoard(QObject):
     @contextmanager
     def swap(self) -> Iterator[None]:
         """Stand for changes of our own, which are neither strokes nor somebody's wish about windows."""
-        self._swapping = True
+        before, self._swapping = self._swapping, True
         try:
             yield
         finally:
-            self._swapping = False
+            self._swapping = before
             self._slice_state = self._slices()
-
-    # -- the label ------------------------------------------------------------------------------------------------
-
-    def label_view(self) -> NDArray[Any]:
-        """Return the label layer's mask itself, for comparing; never keep or change it."""
-        return np.asarray(self._layers["label"].data)
-
-    def label_copy(self) -> NDArray[Any]:
-        """Return a copy of the mask on the screen (z, y, x)."""
-        return np.array(self._layers["label"].data)
-
-    def replace_label(self, mask: NDArray[Any]) -> None:
-        """Put *mask* into the label layer as one step of undo; beyond :data:`UNDO_LIMIT_VOXELS` undo is cleared."""
-        indices = np.nonzero(self._layers["label"].data != mask)
-        self.write_label(indices, mask[indices])
-
-    def write_label(self, indices: tuple[NDArray[np.intp], ...], values: NDArray[Any] | int) -> None:
-        """Put *values* at *indices* (z, y, x) of the label as one step of undo, limited as in :meth:`replace_label`."""
-        layer = self._layers["label"]
-        if not indices[0].size:
-            return
-        with self.swap():
-            written = np.broadcast_to(np.asarray(values, dtype=layer.data.dtype), indices[0].shape)
-            if indices[0].size <= UNDO_LIMIT_VOXELS:
-                layer.data_setitem(indices, np.array(written))
-            else:
-                layer.data[indices] = written
-                layer.refresh()
-                self._forget_undo(layer)
-            layer.refresh()
-
-    def _forget_undo(self, layer: Labels) -> None:
-        """Clear the undo history, and keep the tool in the hand."""
-        mode = layer.mode
-        layer.editable = False
-        layer.editable = True
-        layer.mode = mode
-
-    def paint_with(self, number: int) -> None:
-        """Paint class *number* from now on."""
-        if "label" in self._layers:
-            self._layers["label"].selected_label = number
-            self.viewer.layers.selection.active = self._layers["label"]
-
-    @property
-    def paint_class(self) -> int:
-        """The class that brush and fill paint."""
-        return int(self._layers["label"].selected_label) if "label" in self._layers else 1
-
-    # -- how it looks ---------------------------------------------------------------------------------------------
-
-    def toggle_overlays(self) -> None:
-        """Hide every overlay, to see the scan alone, or show those again that were hidden."""
-        if "label" not in self._layers:
-            return
-        visible = [role for role in OVERLAYS if self.is_visible(role)]
-        self._hidden = visible or self._hidden
-        for role in self._hidden:
-            self[role].visible = not visible
-
-    def toggle(self, role: str) -> None:
-        """Show or hide one overlay."""
-        if role in self:
-            self[role].visible = not self[role].visible
-
-    def is_visible(self, role: str) -> bool:
-        """Whether the layer of *role* is shown."""
-        return role in self and bool(self[role].visible)
-
-    def set_outline(self, outline: bool) -> None:
-        """Draw the label as an outline, so that the anatomy under it stays visible, or filled."""
-        if "label" in self._layers:
-            layer = self._layers["label"]
-            layer.contour = outline_width(layer.data) if outline else 0
-
-    @property
-    def outline(self) -> bool:
-        """Whether the label is drawn as an outline."""
-        return "label" not in self._layers or self._layers["label"].contour > 0
-
-    def set_opacity(self, opacity: float) -> None:
-        """Set the opacity of label and prediction, 0 to 1."""
-        for role in ("label", "prediction"):
-            if role in self._layers:
-                self._layers[role].opacity = opacity
-
-    @property
-    def opacity(self) -> float:
-        """Opacity of the label."""
-        return float(self._layers["label"].opacity) if "label" in self._layers else 0.9
 
     def next_window(self) -> str:
         """Go on to the next window of the active channel (else the reference); return it in words."""
         if not self._channels:
             return ""
-        active, number = self.viewer.layers.selection.active, 0
-        for place in range(len(self._channels)):
-            if active is not None and active == self._layers[f"channel {place}"]:
-                number = place
-        channel, layer = self._channels[number], self._layers[f"channel {number}"]
-        self._windowing.next(channel)
-        self._apply_window(layer, channel, fused=number > 0)
+        words = self._windows.next(self._channels, self.viewer.layers.selection.active)
         self._write()
-        return self._windowing.words(channel)
-
-    def _apply_window(self, layer: Image, channel: Channel, *, fused: bool) -> None:
-        swapping, self._swapping = self._swapping, True
-        limits = self._windowing.limits(channel)
-        dress_channel(layer, channel, limits, self._windowing.preset(channel).colormap, fused=fused)
-        self._swapping = swapping
-
-    def _remember_windows(self) -> None:
-        for number, channel in enumerate(self._channels):
-            self._windowing.remember(channel.name, tuple(self._layers[f"channel {number}"].contrast_limits))
+        return words
 
     # -- where it looks -------------------------------------------------------------------------------------------
 
@@ -431,12 +327,12 @@ class LayerBoard(QObject):
 
     def _on_contrast(self, event: Any = None) -> None:
         if not self._swapping and self._channels:
-            self._remember_windows()
+            self._windows.remember(self._channels)
             self._write()
 
     def _write(self) -> None:
         if self._channels:
-            self._words.window = self._windowing.words(self._channels[0])
+            self._words.window = self._windows.words(self._channels[0])
             self._words.refresh(self._channels[0].array.shape)
 
     def release(self) -> None:

@@ -74,7 +74,7 @@ class MapKey(QWidget):
 
     def refresh(self, *_: object) -> None:
         """Show the key while there is a map on the screen."""
-        self.setVisible(self._board.is_visible("uncertainty") and self._board.has_map)
+        self.setVisible(self._board.looks.is_visible("uncertainty") and self._board.has_map)
 
 
 def _colours() -> list[QColor]:

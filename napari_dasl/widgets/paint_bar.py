@@ -60,18 +60,18 @@ class PaintBar(QWidget):
         board = self.session.layers
         self.overlays = QCheckBox("Overlays H")
         self.overlays.setToolTip("Show or hide label, prediction and maps")
-        self.overlays.clicked.connect(lambda: board.toggle_overlays())
+        self.overlays.clicked.connect(lambda: board.looks.toggle_all())
         self.uncertainty = QCheckBox("Uncertainty G")
         self.uncertainty.setToolTip("Show where the network is unsure; U jumps to the next such place")
-        self.uncertainty.clicked.connect(lambda: board.toggle("uncertainty"))
+        self.uncertainty.clicked.connect(lambda: board.looks.toggle("uncertainty"))
         self.outline = QCheckBox("Outline")
         self.outline.setToolTip("Draw the label as an outline, or filled")
-        self.outline.clicked.connect(board.set_outline)
+        self.outline.clicked.connect(board.looks.set_outline)
         self.opacity = QSlider(Qt.Orientation.Horizontal)
         self.opacity.setRange(5, 100)
         self.opacity.setToolTip("Opacity of label and prediction")
         self.opacity.setMinimumWidth(40)
-        self.opacity.valueChanged.connect(lambda value: board.set_opacity(value / 100))
+        self.opacity.valueChanged.connect(lambda value: board.looks.set_opacity(value / 100))
         line = QHBoxLayout()
         line.setSpacing(6)
         for widget in (self.overlays, self.uncertainty, self.outline, self.opacity):
@@ -112,19 +112,19 @@ class PaintBar(QWidget):
     def _choose(self, number: int, _checked: bool = False) -> None:
         board = self.session.layers
         if board.numbered:  # the next lesion that is drawn is another one
-            number = int(board.label_view().max(initial=0)) + 1
-        board.paint_with(number)
+            number = int(board.label.view().max(initial=0)) + 1
+        board.label.paint_with(number)
         self._show_looks()
 
     def _show_looks(self) -> None:
         board = self.session.layers
         for number, chip in enumerate(self.chips, 1):
-            chip.setChecked(board.numbered or board.paint_class == number)
-        self.overlays.setChecked(board.is_visible("label") or board.is_visible("prediction"))
-        self.uncertainty.setChecked(board.is_visible("uncertainty"))
-        self.outline.setChecked(board.outline)
+            chip.setChecked(board.numbered or board.label.paint_class == number)
+        self.overlays.setChecked(board.looks.is_visible("label") or board.looks.is_visible("prediction"))
+        self.uncertainty.setChecked(board.looks.is_visible("uncertainty"))
+        self.outline.setChecked(board.looks.outline)
         self.opacity.blockSignals(True)
-        self.opacity.setValue(round(board.opacity * 100))
+        self.opacity.setValue(round(board.looks.opacity * 100))
         self.opacity.blockSignals(False)
 
     def _measure_soon(self, *_: object) -> None:
@@ -134,7 +134,7 @@ class PaintBar(QWidget):
         session, opened = self.session, self.session.opened
         if opened is None:
             return
-        case_id, mask = opened.case.id, session.layers.label_view()
+        case_id, mask = opened.case.id, session.layers.label.view()
         spacing, count = opened.picture.channels[0].spacing, len(self._names)
         numbered = session.layers.numbered
 

@@ -79,10 +79,10 @@ class Rehearsal:
         if case is None:
             raise WorkError("There is no case left to label.", "Make the demo anew.")
         self._until(lambda: panel.save_next.isEnabled(), _READ_SECONDS, f"{case} to be ready")
-        draft = session.layers.label_copy()
+        draft = session.layers.label.copy()
         if panel.accept.isEnabled():
             self._click(panel.accept)
-            draft = session.layers.label_copy()
+            draft = session.layers.label.copy()
             if first:
                 self._picture(f"round-{number}-accepted")
         geometry = session.opened.case.geometry

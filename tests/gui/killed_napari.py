@@ -29,7 +29,7 @@ def main(folder: str) -> None:
         if draft is None:
             QTimer.singleShot(100, look)
             return
-        sys.stdout.write(f"draft {int(draft.mask.sum())} {session.layers.label_view().tobytes().hex()}\n")
+        sys.stdout.write(f"draft {int(draft.mask.sum())} {session.layers.label.view().tobytes().hex()}\n")
         sys.stdout.flush()
 
     session.project_changed.connect(lambda _: session.open_case("P-0"))

@@ -125,10 +125,10 @@ class TestPanel:
     def test_accept_becomes_undo_accept(self, panel, session, open_case, qtbot):
         open_case(session, "P-0")
         panel.accept.click()
-        assert session.layers.label_view().any()
+        assert session.layers.label.view().any()
         assert panel.accept.text() == "Undo accept"
         panel.accept.click()
-        assert not session.layers.label_view().any()
+        assert not session.layers.label.view().any()
         assert panel.accept.text() == "Accept  K"
 
     def test_save_and_next_by_the_button(self, panel, session, open_case, qtbot):
@@ -159,7 +159,7 @@ class TestPanel:
         panel.notice.linkActivated.emit("discard")
         qtbot.waitUntil(lambda: session.project.read_draft("P-0") is None)
         qtbot.waitUntil(lambda: not panel.notice.isVisible())
-        assert not session.layers.label_view().any()
+        assert not session.layers.label.view().any()
 
     def test_chips_choose_the_class_and_show_millilitres(self, panel, session, open_case, qtbot):
         open_case(session, "P-3")
@@ -226,9 +226,9 @@ class TestPanel:
         open_case(session, "P-0")
         qtbot.waitUntil(lambda: session.layers.has_map)
         assert not panel.map_key.isVisible()
-        session.layers.toggle("uncertainty")
+        session.layers.looks.toggle("uncertainty")
         assert panel.map_key.isVisible()
-        session.layers.toggle("uncertainty")
+        session.layers.looks.toggle("uncertainty")
         assert not panel.map_key.isVisible()
 
     def test_it_is_narrow_enough_for_a_small_screen(self, panel, session, open_case):

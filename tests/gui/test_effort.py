@@ -116,7 +116,7 @@ class TestWithALabel:
         stroke(session, (2, 3, 6))
         for step in (3, 4, 2):
             session.viewer.dims.set_current_step(0, step)
-        session.layers.set_opacity(0.4)  # redraws, too
+        session.layers.looks.set_opacity(0.4)  # redraws, too
         qtbot.wait(30)
         session.layers["label"].undo()
         qtbot.waitUntil(lambda: session.clock.undos == 1)
@@ -162,7 +162,7 @@ class TestBlind:
         assert session.opened.shown is None
         assert not np.asarray(session.layers["prediction"].data).any()
         session.accept()
-        assert not session.layers.label_view().any()
+        assert not session.layers.label.view().any()
         stroke(session)
         effort = saved_effort(qtbot, session)
         assert (effort.blind, effort.audit, effort.drawn_from_nothing) == (True, True, True)

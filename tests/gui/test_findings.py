@@ -95,7 +95,7 @@ def verdicts(project, case="P-0"):
 
 
 def label(panel):
-    return panel.session.layers.label_view()
+    return panel.session.layers.label.view()
 
 
 class TestTheTable:
@@ -200,7 +200,7 @@ class TestVerdicts:
         session.layers["label"].brush_size = 1
         session.layers["label"].paint(tuple(where), 2)  # a cyst of one's own in the middle of it
         assert widget.verbs.accept(row)
-        mask = session.layers.label_view()
+        mask = session.layers.label.view()
         assert mask[tuple(where)] == 2
         assert (mask == 1).sum() == piece.mask.sum() - 1
 
@@ -353,8 +353,8 @@ class TestAdding:
 
     def test_it_never_covers_what_is_drawn(self, panel):
         layer = panel.session.layers["label"]
-        panel.session.layers.replace_label(np.full(SHAPE, 1, np.uint8))
-        before = panel.session.layers.label_copy()
+        panel.session.layers.label.replace(np.full(SHAPE, 1, np.uint8))
+        before = panel.session.layers.label.copy()
         assert not panel.verbs.add(tuple(layer.data_to_world((5, 10, 10))), 8.0)
         np.testing.assert_array_equal(label(panel), before)
 
@@ -390,7 +390,7 @@ class TestNumberedLesions:
         assert set(np.unique(label(panel)[lesions() == 1])) == {6}
         layers["label"].n_edit_dimensions = 2
         assert panel.verbs.add(tuple(layers["label"].data_to_world((1, 20, 15))), 4.0)
-        assert label(panel).max() == layers.paint_class == 7
+        assert label(panel).max() == layers.label.paint_class == 7
         with qtbot.waitSignal(panel.session.saved):
             panel.session.save()
         assert set(np.unique(panel.session.project.read_label("P-0"))) == {0, 4, 5, 6, 7}
@@ -402,7 +402,7 @@ class TestNumberedLesions:
         panel.accept.click()
         panel.table.choose(1)
         panel.edit.click()
-        assert panel.session.layers.paint_class == 2
+        assert panel.session.layers.label.paint_class == 2
 
     def test_accepting_all_keeps_them_apart(self, panel):
         panel.session.accept()

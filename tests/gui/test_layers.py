@@ -46,17 +46,17 @@ class TestReuse:
         before = roles(session)
         session.viewer.layers.remove(victim)
         qtbot.waitUntil(lambda: roles(session) == before)
-        assert session.layers.label_view()[2, 3, 4] == 1
+        assert session.layers.label.view()[2, 3, 4] == 1
         open_case(session, "P-1")
         assert roles(session) == before
-        assert not session.layers.label_view().any()
+        assert not session.layers.label.view().any()
 
     def test_clearing_the_whole_list_does_not_lose_a_stroke(self, session, open_case, qtbot):
         open_case(session, "P-0")
         session.layers["label"].paint((2, 3, 4), 1)
         session.viewer.layers.clear()
         qtbot.waitUntil(lambda: len(session.viewer.layers) == 5)
-        assert session.layers.label_view()[2, 3, 4] == 1
+        assert session.layers.label.view()[2, 3, 4] == 1
 
 
 class TestUndo:
@@ -65,12 +65,12 @@ class TestUndo:
         for corner in ((2, 3, 4), (5, 6, 7), (8, 9, 10)):
             session.layers["label"].paint(corner, 1)
         open_case(session, "P-3")
-        before = session.layers.label_copy()
+        before = session.layers.label.copy()
         for _ in range(5):
             session.layers["label"].undo()
-        np.testing.assert_array_equal(session.layers.label_view(), before)
+        np.testing.assert_array_equal(session.layers.label.view(), before)
         session.layers["label"].redo()
-        np.testing.assert_array_equal(session.layers.label_view(), before)
+        np.testing.assert_array_equal(session.layers.label.view(), before)
 
     def test_brush_tool_and_class_stay_in_the_hand(self, session, open_case):
         open_case(session, "P-0")
@@ -136,12 +136,12 @@ class TestTheEyesHabits:
     def test_h_hides_what_is_shown_and_shows_that_again(self, session, open_case):
         open_case(session, "P-0")
         board = session.layers
-        board.toggle("uncertainty")
-        board.toggle("prediction")
-        board.toggle_overlays()
-        assert not any(board.is_visible(role) for role in ("label", "prediction", "uncertainty", "probability"))
-        board.toggle_overlays()
-        assert [role for role in ("label", "prediction", "uncertainty") if board.is_visible(role)] == [
+        board.looks.toggle("uncertainty")
+        board.looks.toggle("prediction")
+        board.looks.toggle_all()
+        assert not any(board.looks.is_visible(role) for role in ("label", "prediction", "uncertainty", "probability"))
+        board.looks.toggle_all()
+        assert [role for role in ("label", "prediction", "uncertainty") if board.looks.is_visible(role)] == [
             "label",
             "uncertainty",
         ]
@@ -157,8 +157,8 @@ class TestTheEyesHabits:
     def test_keys_reach_the_session(self, session, open_case, qtbot):
         open_case(session, "P-0")
         for key, changed in (
-            ("K", lambda: session.layers.label_view().any()),
-            ("H", lambda: not session.layers.is_visible("label")),
+            ("K", lambda: session.layers.label.view().any()),
+            ("H", lambda: not session.layers.looks.is_visible("label")),
         ):
             session.viewer.keymap[next(bound for bound in session.viewer.keymap if str(bound) == key)](session.viewer)
             assert changed()
@@ -192,14 +192,14 @@ class TestGrids:
         saved = session.project.read_label("X")
         assert saved.shape == scan.shape
         assert 20 < saved.sum() < 200
-        shown = session.layers.label_copy()
+        shown = session.layers.label.copy()
         session._drafts.end()
         session.close_case()
         open_case(session, "X")
         overlap = (
             2
-            * np.count_nonzero(shown & session.layers.label_view())
-            / (shown.sum() + session.layers.label_view().sum())
+            * np.count_nonzero(shown & session.layers.label.view())
+            / (shown.sum() + session.layers.label.view().sum())
         )
         assert overlap > 0.7
 

@@ -133,21 +133,21 @@ class TestReview:
         with qtbot.waitSignal(session.case_opened):
             qtbot.keyClick(review.table, Qt.Key.Key_Return)
         assert session.case_id == "P-1"
-        qtbot.waitUntil(lambda: session.layers.is_visible("pseudo-label"))
+        qtbot.waitUntil(lambda: session.layers.looks.is_visible("pseudo-label"))
         np.testing.assert_array_equal(session.layers["pseudo-label"].data, dashed(study.project.pseudo_mask("P-1")))
         assert not session.layers["pseudo-label"].editable
         assert session.viewer.layers.selection.active == session.layers["label"]  # the brush stays in the hand
         choose(review, "P-0")
-        assert not session.layers.is_visible("pseudo-label")
+        assert not session.layers.looks.is_visible("pseudo-label")
 
     def test_hiding_the_section_takes_the_outline_away(self, review, qtbot, open_case):
         session = review.session
         open_case(session, "P-0")
-        qtbot.waitUntil(lambda: session.layers.is_visible("pseudo-label"))
+        qtbot.waitUntil(lambda: session.layers.looks.is_visible("pseudo-label"))
         review.hide()
-        assert not session.layers.is_visible("pseudo-label")
+        assert not session.layers.looks.is_visible("pseudo-label")
         review.show()
-        qtbot.waitUntil(lambda: session.layers.is_visible("pseudo-label"))
+        qtbot.waitUntil(lambda: session.layers.looks.is_visible("pseudo-label"))
 
     def test_a_accepts_and_goes_to_the_next(self, review, qtbot, study):
         choose(review, "P-0")
@@ -189,8 +189,8 @@ class TestReview:
         session = review.session
         choose(review, "P-1")
         review.edit.click()
-        qtbot.waitUntil(lambda: session.case_id == "P-1" and session.layers.label_view().any())
-        np.testing.assert_array_equal(session.layers.label_view(), study.project.pseudo_mask("P-1"))
+        qtbot.waitUntil(lambda: session.case_id == "P-1" and session.layers.label.view().any())
+        np.testing.assert_array_equal(session.layers.label.view(), study.project.pseudo_mask("P-1"))
         assert study.project.labels("P-1") == []
         with qtbot.waitSignal(session.saved):
             session.save()
@@ -205,11 +205,11 @@ class TestReview:
         open_case(session, "P-0")
         row = review.chosen()
         session.layers["label"].paint((1, 1, 1), 1)
-        before = session.layers.label_copy()
+        before = session.layers.label.copy()
         assert not review.verbs.accept(row)
         assert not review.verbs.edit(row)
         assert said[-1] == ("P-0 has strokes of yours that are not saved. Save or discard them first.", "warning")
-        np.testing.assert_array_equal(session.layers.label_view(), before)
+        np.testing.assert_array_equal(session.layers.label.view(), before)
         assert session.project.labels("P-0") == []
 
     def test_accepting_what_is_on_the_screen_opens_the_next_one(self, review, qtbot, open_case):
@@ -252,15 +252,15 @@ class TestBlindCheck:
         qtbot.wait(150)
         for role in ("prediction", "label", "uncertainty", "probability"):
             assert not np.asarray(session.layers[role].data).any(), role
-        assert not session.layers.is_visible("pseudo-label")
+        assert not session.layers.looks.is_visible("pseudo-label")
         session.accept()
-        assert not session.layers.label_view().any()
+        assert not session.layers.label.view().any()
 
     def test_saving_measures_it_and_shows_the_prediction_again(self, review, qtbot, study):
         session, checks = review.session, blind_checks_for(review.session)
         with qtbot.waitSignal(session.case_opened):
             checks.start("P-1")
-        session.layers.replace_label(study.truth["P-1"])
+        session.layers.label.replace(study.truth["P-1"])
         with qtbot.waitSignal(checks.measured) as told:
             session.save()
         expected = agreement(study.truth["P-1"], study.project.pseudo_mask("P-1"), ("nodule", "cyst"))
@@ -300,5 +300,5 @@ class TestBlindCheck:
         assert review.keeper.snapshot.audits == ("P-1", "P-2")
         open_case(session, "P-1")
         assert session.opened.shown is None
-        assert session.layers.label_view().any()
+        assert session.layers.label.view().any()
         assert review.offers[0][0].text() == "Checking blind: P-1"

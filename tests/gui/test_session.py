@@ -10,7 +10,7 @@ import pytest
 
 from napari_dasl.errors import StorageError
 from napari_dasl.project import CaseState, Project
-from napari_dasl.widgets import drafts
+from napari_dasl.widgets import drafts, label_edits
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ class TestWhichCaseIsNext:
 class TestOpening:
     def test_the_saved_label_is_shown(self, session, open_case, study):
         open_case(session, "P-3")
-        np.testing.assert_array_equal(session.layers.label_view(), study.truth["P-3"])
+        np.testing.assert_array_equal(session.layers.label.view(), study.truth["P-3"])
         assert session.opened.revision == 1
         assert not session.opened.has_draft
 
@@ -103,9 +103,9 @@ class TestOpening:
         for role in ("prediction", "probability", "uncertainty"):
             assert not np.asarray(session.layers[role].data).any()
         assert "guard case, no prediction" in session.viewer.canvas.overlays.text.text
-        before = session.layers.label_copy()
+        before = session.layers.label.copy()
         session.accept()
-        np.testing.assert_array_equal(session.layers.label_view(), before)
+        np.testing.assert_array_equal(session.layers.label.view(), before)
         assert not session.can_accept
         assert said[-1] == "Guard cases are labelled without a prediction."
 
@@ -132,7 +132,7 @@ class TestOpening:
         (folder / "P-0.npz").write_bytes(b"torn")
         open_case(session, "P-0")
         assert any("damaged" in text for text, _ in messages)
-        assert not session.layers.label_view().any()
+        assert not session.layers.label.view().any()
 
     def test_the_second_time_comes_from_the_display_cache(self, session, open_case, monkeypatch):
         open_case(session, "P-0")
@@ -159,7 +159,7 @@ class TestAccept:
     def test_it_copies_the_prediction_and_saves_nothing(self, session, open_case):
         open_case(session, "P-0")
         session.accept()
-        np.testing.assert_array_equal(session.layers.label_view(), session.project.prediction("P-0").label())
+        np.testing.assert_array_equal(session.layers.label.view(), session.project.prediction("P-0").label())
         assert session.opened.has_draft
         assert not session.project.labels("P-0")
 
@@ -167,31 +167,29 @@ class TestAccept:
         open_case(session, "P-0")
         session.accept()
         session.layers["label"].undo()
-        assert not session.layers.label_view().any()
+        assert not session.layers.label.view().any()
         qtbot.waitUntil(lambda: not session.can_undo_accept)
 
     def test_undo_accept_takes_it_back_with_the_strokes_since_and_ctrl_z_brings_those_again(self, session, open_case):
         open_case(session, "P-3")
-        before = session.layers.label_copy()
+        before = session.layers.label.copy()
         session.accept()
         stroke(session, (0, 0, 0))
-        after = session.layers.label_copy()
+        after = session.layers.label.copy()
         assert session.can_undo_accept
         session.undo_accept()
-        np.testing.assert_array_equal(session.layers.label_view(), before)
+        np.testing.assert_array_equal(session.layers.label.view(), before)
         assert not session.can_undo_accept
         session.layers["label"].undo()
-        np.testing.assert_array_equal(session.layers.label_view(), after)
+        np.testing.assert_array_equal(session.layers.label.view(), after)
 
     def test_a_huge_change_is_still_taken_back_by_undo_accept(self, session, open_case, monkeypatch):
-        from napari_dasl.widgets import layers
-
-        monkeypatch.setattr(layers, "UNDO_LIMIT_VOXELS", 3)
+        monkeypatch.setattr(label_edits, "UNDO_LIMIT_VOXELS", 3)
         open_case(session, "P-0")
         session.accept()
-        assert session.layers.label_view().any()
+        assert session.layers.label.view().any()
         session.undo_accept()
-        assert not session.layers.label_view().any()
+        assert not session.layers.label.view().any()
 
     def test_without_a_prediction_it_says_so(self, make_session, make_study, open_case):
         session = make_session(make_study(3, model=False).folder)
@@ -287,7 +285,7 @@ class TestSave:
         assert session.opened.has_draft
         open_case(session, "P-1")
         open_case(session, "P-0")
-        assert session.layers.label_view().sum() == 2
+        assert session.layers.label.view().sum() == 2
 
     def test_when_it_fails_the_work_is_a_draft_and_the_reason_is_said(self, session, open_case, study, qtbot, messages):
         open_case(session, "P-0")
@@ -330,9 +328,9 @@ class TestDrafts:
         corner = stroke(session)
         session.clock.edit_seconds = 30
         open_case(session, "P-1")
-        assert not session.layers.label_view().any()
+        assert not session.layers.label.view().any()
         open_case(session, "P-0")
-        assert session.layers.label_view()[corner] == 1
+        assert session.layers.label.view()[corner] == 1
         assert session.opened.has_draft
         assert session.clock.seconds >= 30
 
@@ -341,9 +339,9 @@ class TestDrafts:
         session.open_case("P-1")
         corner = stroke(session)
         qtbot.waitUntil(lambda: session.case_id == "P-1")
-        assert not session.layers.label_view().any()
+        assert not session.layers.label.view().any()
         open_case(session, "P-0")
-        assert session.layers.label_view()[corner] == 1
+        assert session.layers.label.view()[corner] == 1
 
     def test_undoing_every_stroke_removes_the_draft(self, often, session, open_case, qtbot):
         open_case(session, "P-0")
@@ -372,14 +370,14 @@ class TestDrafts:
         self, often, session, open_case, qtbot
     ):
         open_case(session, "P-3")
-        saved = session.layers.label_copy()
+        saved = session.layers.label.copy()
         corner = stroke(session, (0, 0, 0))
         wait_for_draft(qtbot, session, "P-3")
         session.discard_draft()
-        np.testing.assert_array_equal(session.layers.label_view(), saved)
+        np.testing.assert_array_equal(session.layers.label.view(), saved)
         qtbot.waitUntil(lambda: session.project.read_draft("P-3") is None, timeout=5000)
         session.layers["label"].undo()
-        assert session.layers.label_view()[corner] == 1
+        assert session.layers.label.view()[corner] == 1
 
     def test_a_full_disk_keeps_the_strokes_in_memory_and_tries_again(
         self, often, session, open_case, qtbot, messages, monkeypatch
@@ -393,7 +391,7 @@ class TestDrafts:
         qtbot.waitUntil(lambda: any("could not be written" in text for text, _ in messages), timeout=5000)
         open_case(session, "P-1")
         open_case(session, "P-0")
-        assert session.layers.label_view()[corner] == 1
+        assert session.layers.label.view()[corner] == 1
         qtbot.wait(300)
         assert sum("could not be written" in text for text, _ in messages) == 1
         monkeypatch.undo()
@@ -427,7 +425,7 @@ class TestTheRest:
         with qtbot.waitSignal(session.saved) as saved:
             session.restore(1)
         assert saved.args == ["P-3", 3]
-        np.testing.assert_array_equal(session.layers.label_view(), study.truth["P-3"])
+        np.testing.assert_array_equal(session.layers.label.view(), study.truth["P-3"])
         assert [revision.source for revision in session.project.labels("P-3")] == ["imported", "human", "restored"]
         assert not session.opened.has_draft
 
@@ -452,8 +450,8 @@ class TestTheRest:
         new = np.asarray(session.layers["prediction"].data)
         assert (old != new).any()
         assert session.opened.shown.model == "r0002-test"
-        assert session.layers.label_view()[corner] == 1
-        assert session.layers.label_view().sum() == 1
+        assert session.layers.label.view()[corner] == 1
+        assert session.layers.label.view().sum() == 1
 
     def test_the_window_needs_no_torch(self):
         code = "import sys, napari_dasl.widgets.session, napari_dasl.widgets.case_panel; print('torch' in sys.modules)"

@@ -26,7 +26,7 @@ def test_the_draft_of_a_killed_napari_comes_back_voxel_for_voxel(make_session, s
 
     session = make_session(study.folder)
     open_case(session, "P-0")
-    np.testing.assert_array_equal(session.layers.label_view().ravel(), painted)
+    np.testing.assert_array_equal(session.layers.label.view().ravel(), painted)
     assert session.opened.has_draft
     assert session.opened.draft_saved is not None
 
@@ -41,10 +41,10 @@ def test_the_real_window_draws_a_case_and_lets_go(make_napari_viewer_proxy, make
     open_case(session, "P-3")
     for shown in (False, True):  # once per press, though both napari and the window know the key
         qtbot.keyClick(panel, Qt.Key.Key_H)
-        assert session.layers.is_visible("label") is shown
+        assert session.layers.looks.is_visible("label") is shown
     picture = viewer.screenshot(flash=False)
     assert picture[..., :3].std() > 0
     session.layers["label"].paint((0, 0, 0), 1)
     open_case(session, "P-4")
     session.layers["label"].undo()
-    np.testing.assert_array_equal(session.layers.label_view(), study.truth["P-4"])
+    np.testing.assert_array_equal(session.layers.label.view(), study.truth["P-4"])
