@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QPoint, Qt, Signal
+from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QMenu, QTableView, QWidget
 
 from napari_dasl.widgets.worklist_delegate import WorklistDelegate
-from napari_dasl.widgets.worklist_model import HEADINGS, SCORER_COLUMNS, Column, WorklistProxy
+from napari_dasl.widgets.worklist_model import COLUMN_OF, HEADINGS, SCORER_COLUMNS, Column, WorklistProxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from qtpy.QtGui import QKeyEvent
+    from qtpy.QtGui import QKeyEvent, QResizeEvent
 
 _HIDDEN_AT_FIRST = (Column.SIMILARITY, Column.MINUTES, Column.PICTURE, *SCORER_COLUMNS)
 _WIDTHS = {
@@ -22,10 +22,15 @@ _WIDTHS = {
     Column.SCORE: 84,
     Column.UNCERTAINTY: 56,
     Column.SIMILARITY: 56,
-    Column.PICTURE: 64,
-    **dict.fromkeys(SCORER_COLUMNS, 76),
+    Column.PICTURE: 54,
+    **dict.fromkeys(SCORER_COLUMNS, 88),
 }
-_PICTURE_HEIGHT = 58
+LEAST_HEIGHT, LEAST_BESIDE = 110, 66
+"""Least height in pixels, and that beside the panel of difficulty."""
+_PICTURE_HEIGHT = 50
+_NAME_WIDTH = 68
+_IN_THE_WAY = (Column.SCORE, Column.UNCERTAINTY, Column.SIMILARITY, Column.MINUTES, *SCORER_COLUMNS)
+"""Columns that make room while the list is looked at by difficulty."""
 
 
 class CaseTable(QTableView):
@@ -35,17 +40,13 @@ class CaseTable(QTableView):
     ----------
     proxy : WorklistProxy
         What is shown.
-
-    Notes
-    -----
-    Signals: ``column_shown(int, bool)`` when a column is shown or hidden.
     """
-
-    column_shown = Signal(int, bool)
 
     def __init__(self, proxy: WorklistProxy, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._measured: frozenset[str] = frozenset()
+        self._before: dict[Column, bool] | None = None
+        self._scorer = ""
         self.setModel(proxy)
         self.setItemDelegate(WorklistDelegate(self))
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
@@ -58,7 +59,7 @@ class CaseTable(QTableView):
         self.verticalHeader().hide()
         self._line = self.fontMetrics().height() + 6
         self.verticalHeader().setDefaultSectionSize(self._line)
-        self.setMinimumHeight(110)
+        self.setMinimumHeight(LEAST_HEIGHT)
         header = self.horizontalHeader()
         header.setHighlightSections(False)
         header.setMinimumSectionSize(24)
@@ -85,6 +86,39 @@ class CaseTable(QTableView):
             return
         super().keyPressEvent(event)
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Keep the names readable."""
+        super().resizeEvent(event)
+        self._give_names_room()
+
+    def _give_names_room(self) -> None:
+        """Stretch the names over what is left; where nothing is, the table scrolls and the names keep their width."""
+        header = self.horizontalHeader()
+        others = header.length() - header.sectionSize(Column.CASE)
+        tight = self.viewport().width() - others < _NAME_WIDTH
+        mode = QHeaderView.ResizeMode.Interactive if tight else QHeaderView.ResizeMode.Stretch
+        if header.sectionResizeMode(Column.CASE) != mode:
+            header.setSectionResizeMode(Column.CASE, mode)
+        if tight:
+            header.resizeSection(Column.CASE, _NAME_WIDTH)
+
+    def show_difficulty(self, scorer: str | None) -> None:
+        """Show the column of *scorer* in place of the other numbers; None brings those back that were there before."""
+        if scorer is None:
+            for column, shown in (self._before or {}).items():
+                self.show_column(column, shown)
+            self._before = None
+            self._scorer = ""
+            return
+        if self._before is None:
+            self._before = {column: not self.isColumnHidden(column) for column in _IN_THE_WAY}
+            for column in _IN_THE_WAY:
+                self.show_column(column, False)
+        elif self._scorer and self._scorer != scorer:
+            self.show_column(COLUMN_OF[self._scorer], False)
+        self._scorer = scorer
+        self.show_column(COLUMN_OF[scorer], scorer in self._measured)
+
     def show_column(self, column: Column, shown: bool = True) -> None:
         """Show or hide a column; pictures make the lines higher."""
         if self.isColumnHidden(column) != shown:
@@ -93,7 +127,7 @@ class CaseTable(QTableView):
         if column is Column.PICTURE:
             self.verticalHeader().setDefaultSectionSize(_PICTURE_HEIGHT if shown else self._line)
             self.scrollTo(self.currentIndex())
-        self.column_shown.emit(int(column), shown)
+        self._give_names_room()
 
     def offer_scorers(self, scorers: Iterable[str]) -> None:
         """Offer columns of the measured *scorers* only; those without a number are hidden."""
@@ -101,6 +135,8 @@ class CaseTable(QTableView):
         for column, scorer in SCORER_COLUMNS.items():
             if scorer not in self._measured:
                 self.show_column(column, False)
+        if self._scorer in self._measured:
+            self.show_column(COLUMN_OF[self._scorer])
 
     def columns_menu(self) -> QMenu:
         """Return the menu that shows and hides columns, those of difficulty below a line."""

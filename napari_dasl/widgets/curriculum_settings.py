@@ -82,7 +82,7 @@ _VALUES = {
     "resource": "time",
     "performance": "nothing: larger batches",
 }
-_SHORT = 22
+_SHORT = 8
 _QUIET = "color: #a0a0a0;"
 
 

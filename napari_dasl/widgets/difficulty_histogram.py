@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 if TYPE_CHECKING:
     from napari_dasl.widgets.difficulty_rows import Histogram
 
-_HEIGHT = 74
+HEIGHT, LOW = 56, 42
 _INK = "#a0a0a0"
 _LABELLED = "#009E73"
 _WAITING = "#B0B0B0"
@@ -28,7 +28,7 @@ class DifficultyHistogram(QWidget):
         super().__init__(parent)
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
-        self.setFixedHeight(_HEIGHT)
+        self.setFixedHeight(HEIGHT)
         self._graphics: Any = None
         self._bars: list[Any] = []
         self._shown: Histogram | None = None
@@ -61,11 +61,11 @@ class DifficultyHistogram(QWidget):
         top = int((shown.labelled + shown.unlabelled).max())
         self._plot.setXRange(float(shown.edges[0]), float(shown.edges[-1]), padding=0.02)
         self._plot.setYRange(0, top * 1.08, padding=0)
-        self._plot.getAxis("bottom").setTicks([list(shown.ticks)])
         self._plot.getAxis("left").setTicks([[(0, "0"), (top, str(top))]])
         self.setToolTip(
             f"Easy cases on the left, hard ones on the right. Filled: labelled ({int(shown.labelled.sum())}). "
-            f"Hatched: not labelled ({int(shown.unlabelled.sum())}). The line is the selected case."
+            f"Hatched: not labelled ({int(shown.unlabelled.sum())}). The line is the selected case. "
+            f"Easiest {shown.easiest}, hardest {shown.hardest}."
         )
 
     def mark(self, case_id: str | None) -> None:
@@ -94,7 +94,8 @@ class DifficultyHistogram(QWidget):
             axis.setTextPen(_INK)
             axis.enableAutoSIPrefix(False)
             axis.setStyle(tickLength=-3, tickTextOffset=2)
-        plot.getAxis("bottom").setHeight(18)
+        plot.getAxis("bottom").setStyle(showValues=False)
+        plot.getAxis("bottom").setHeight(4)
         self._line = pyqtgraph.InfiniteLine(angle=90, pen=pyqtgraph.mkPen(_HERE, width=2))
         self._line.setZValue(10)
         self._line.hide()

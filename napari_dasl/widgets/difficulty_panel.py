@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QToolButton, QVBoxLayout, QWidget
-from superqt import QFlowLayout
+from superqt import QElidingLabel, QFlowLayout
 from superqt.utils import signals_blocked
 
 from napari_dasl.curriculum import SCORERS
-from napari_dasl.widgets.difficulty_histogram import LEGEND, DifficultyHistogram
+from napari_dasl.widgets.difficulty_histogram import HEIGHT, LEGEND, LOW, DifficultyHistogram
 from napari_dasl.widgets.difficulty_rows import (
     GROUPS,
     UNKNOWN,
     Chip,
-    Correlation,
     chips,
     correlation_words,
     groups_of,
@@ -26,14 +25,18 @@ from napari_dasl.widgets.difficulty_rows import (
     scorers_of,
     unmeasured,
 )
-from napari_dasl.widgets.wrapped_label import wrapped_label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from qtpy.QtGui import QShowEvent
+
+    from napari_dasl.rounds.correlating import Correlation
     from napari_dasl.widgets.snapshot import Row
 
 FIRST = "size"
+_ROOMY = 850
+"""Pixels of the window's height below which the line under the histogram is left to its tooltip."""
 _QUIET = "color: #a0a0a0;"
 _EASY, _HARD = (86, 180, 233), (213, 94, 0)  # Okabe and Ito's sky blue and vermilion
 
@@ -60,6 +63,7 @@ class DifficultyPanel(QWidget):
         self._pressed: frozenset[int] = frozenset()
         self._cases: frozenset[str] | None = None
         self._measuring = False
+        self._low = False
         self.chips: dict[int, QToolButton] = {}
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 2)
@@ -71,7 +75,7 @@ class DifficultyPanel(QWidget):
         self._flow = QFlowLayout()
         self._flow.setSpacing(3)
         layout.addLayout(self._flow)
-        self.words = wrapped_label(self)
+        self.words = QElidingLabel(parent=self)  # one line: the list needs the room; the rest is its tooltip
         self.words.setStyleSheet(_QUIET)
         layout.addWidget(self.words)
 
@@ -104,7 +108,7 @@ class DifficultyPanel(QWidget):
     def _build_ends(self) -> QHBoxLayout:
         line = QHBoxLayout()
         line.setContentsMargins(26, 0, 4, 0)
-        self.ends = (QLabel("← easy", self), QLabel(LEGEND, self), QLabel("hard →", self))
+        self.ends = (QLabel(self), QLabel(LEGEND, self), QLabel(self))
         for label, side in zip(
             self.ends,
             (Qt.AlignmentFlag.AlignLeft, Qt.AlignmentFlag.AlignCenter, Qt.AlignmentFlag.AlignRight),
@@ -122,9 +126,14 @@ class DifficultyPanel(QWidget):
         """The scorer that is shown."""
         return str(self.scorer.currentData())
 
-    def show_cases(self, rows: Sequence[Row], correlations: Mapping[str, Correlation], *, fresh: bool = False) -> None:
+    def show_correlations(self, correlations: Mapping[str, Correlation]) -> None:
+        """Say how each difficulty goes with the Dice that was reached."""
+        self._correlations = correlations
+        self._show()
+
+    def show_cases(self, rows: Sequence[Row], *, fresh: bool = False) -> None:
         """Show *rows*; *fresh* for another project: the first measured scorer is chosen, and no group is pressed."""
-        self._rows, self._correlations = rows, correlations
+        self._rows = rows
         measured = scorers_of(rows)
         for place, (name, about) in enumerate(SCORERS.items()):
             self.scorer.setItemText(place, about.title if name in measured else f"{about.title} (not measured)")
@@ -160,7 +169,10 @@ class DifficultyPanel(QWidget):
             self.histogram.show_histogram(spread)
             self.histogram.mark(self._selected)
         for label in self.ends:
-            label.setVisible(spread is not None)
+            label.setVisible(spread is not None and not self._low)
+        if spread is not None:
+            self.ends[0].setText(f"← easy {spread.easiest}")
+            self.ends[2].setText(f"{spread.hardest} hard →")
         made = chips(self._rows, scorer) if spread is not None else ()
         self._pressed &= {chip.number for chip in made}
         self._show_chips(made)
@@ -170,9 +182,11 @@ class DifficultyPanel(QWidget):
         self.measure.setVisible(missing > 0 or self._measuring)
         self.measure.setEnabled(not self._measuring)
         self.measure.setText("Measuring…" if self._measuring else f"Measure ({missing})")
-        told = correlation_words(scorer, self._correlations)
+        told = correlation_words(scorer, self._correlations) or about.sentence
         nothing = "" if spread is not None else f"Not measured yet. {needs_words(scorer)}"
-        self.words.setText(" ".join(part for part in (about.sentence, nothing, told) if part))
+        self.words.setText(nothing or told)
+        self.words.setToolTip(" ".join(dict.fromkeys((nothing or told, about.sentence))))
+        self.scorer.setToolTip(about.sentence)
         self._tell_filter()
 
     def _show_chips(self, made: Sequence[Chip]) -> None:
@@ -224,9 +238,11 @@ class DifficultyPanel(QWidget):
             self._cases = cases
             self.filtered.emit(cases)
 
-    def showEvent(self, event: object) -> None:
-        """Draw what was not drawn while nobody looked."""
+    def showEvent(self, event: QShowEvent) -> None:
+        """Draw what was not drawn while nobody looked; on a low screen the list needs the room."""
         super().showEvent(event)
+        self._low = self.window().height() < _ROOMY
+        self.histogram.setFixedHeight(LOW if self._low else HEIGHT)
         self._show()
 
 

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 from napari_dasl.widgets.difficulty_rows import Measured
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from napari_dasl.project import Project
     from napari_dasl.project.records import Round
+    from napari_dasl.rounds.correlating import Correlation
 
 
 def blind_cases(cases: Iterable[Any], rounds: Sequence[Round]) -> frozenset[str]:
@@ -31,3 +33,10 @@ def read_hardness(project: Any, blind: frozenset[str]) -> dict[str, dict[str, Me
         if one.source != "prediction" or one.case not in blind:
             found.setdefault(one.case, {})[one.scorer] = Measured(one.value, one.source)
     return found
+
+
+def reading_of_correlations(project: Project) -> Callable[[], dict[str, Correlation]]:
+    """Return what reads how each difficulty goes with the Dice that was reached; it may take long."""
+    from napari_dasl.rounds.correlating import correlations
+
+    return lambda: correlations(project)

@@ -15,13 +15,12 @@ from napari_dasl.project.names import natural
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from napari_dasl.rounds.correlating import Correlation
     from napari_dasl.widgets.snapshot import Row
 
 GROUPS = 6
 UNKNOWN = 0
 """Number of the group of cases that were not measured, or hold nothing to measure."""
-MEASURED_AT_ONCE = ("size", "contrast", "intensity", "agreement", "uncertainty", "self-paced")
-"""Scorers that need no training of their own."""
 _BINS = 14
 _WIDE = 30.0
 """Where the largest value is so many times the smallest, the axis shows ratios instead of differences."""
@@ -50,13 +49,6 @@ class Measured:
         return not math.isnan(self.value)
 
 
-class Correlation(NamedTuple):
-    """How a difficulty goes with the Dice that was reached: Spearman's ρ over so many cases with truth."""
-
-    rho: float
-    cases: int
-
-
 class Chip(NamedTuple):
     """One group: its number (1 is easiest, `UNKNOWN`), what its button says, its size and what it holds in words."""
 
@@ -74,8 +66,8 @@ class Histogram(NamedTuple):
     edges : array (bins + 1,)
         Positions.
     labelled, unlabelled : array (bins,) of int
-    ticks : tuple of (float, str)
-        Position and value in words.
+    easiest, hardest : str
+        The outermost values in words.
     places : dict
         Position of each case.
     """
@@ -83,7 +75,8 @@ class Histogram(NamedTuple):
     edges: np.ndarray
     labelled: np.ndarray
     unlabelled: np.ndarray
-    ticks: tuple[tuple[float, str], ...]
+    easiest: str
+    hardest: str
     places: dict[str, float]
 
 
@@ -96,7 +89,9 @@ def value_words(scorer: str, value: float) -> str:
     if scorer == "size":
         millilitres = value / 1000
         return f"{millilitres:.3g} ml" if millilitres >= 0.1 else f"{value:.0f} mm³"
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    if abs(value) >= 100:
+        return f"{value:.0f}"
+    return f"{value:.3g}" if abs(value) >= 0.1 else f"{value:.2g}"
 
 
 def cell_words(scorer: str, measured: Measured | None) -> str:
@@ -171,9 +166,10 @@ def chips(rows: Sequence[Row], scorer: str) -> tuple[Chip, ...]:
             continue
         values = sorted(row.hardness[scorer].value for row in members)
         span = " to ".join(dict.fromkeys(value_words(scorer, value) for value in (values[0], values[-1])))
+        short = {1: "easy", GROUPS: "hard"}.get(number, str(number))
         name = {1: "The easiest group", GROUPS: "The hardest group"}.get(number, f"Group {number} of {GROUPS}")
         meaning = f"{name}: {SCORERS[scorer].title.lower()} {span}; {cases}."
-        made.append(Chip(number, f"{number} · {len(members)}", len(members), meaning))
+        made.append(Chip(number, f"{short} · {len(members)}", len(members), meaning))
     return tuple(made)
 
 
@@ -199,15 +195,13 @@ def histogram(rows: Iterable[Row], scorer: str, bins: int = _BINS) -> Histogram 
         first, last = first - 0.5, last + 0.5
     edges = np.linspace(first, last, bins + 1)
     done = np.array([row.labelled for row in measured], dtype=bool)
-    ticks = []
-    for place in np.linspace(first, last, 3):
-        value = sign * float(place)
-        ticks.append((float(place), value_words(scorer, 10**value if ratios else value)))
+    ends = (values.max(), values.min()) if sign < 0 else (values.min(), values.max())
     return Histogram(
         edges,
         np.histogram(places[done], edges)[0],
         np.histogram(places[~done], edges)[0],
-        tuple(ticks),
+        value_words(scorer, float(ends[0])),
+        value_words(scorer, float(ends[1])),
         {row.case: float(place) for row, place in zip(measured, places, strict=True)},
     )
 

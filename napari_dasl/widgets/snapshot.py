@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from napari_dasl.project import Project
     from napari_dasl.project.records import Effort
-    from napari_dasl.widgets.difficulty_rows import Correlation, Measured
+    from napari_dasl.widgets.difficulty_rows import Measured
     from napari_dasl.widgets.session import Session
 
 WAITING = (CaseState.UNLABELLED, CaseState.DRAFT, CaseState.PSEUDO)
@@ -91,8 +91,6 @@ class Snapshot:
         The strategy that ordered the list; empty where the project's did.
     order_warning : str
         What the last ranking has to say about its own order; empty where nothing.
-    correlations : dict
-        Per scorer, how difficulty goes with the Dice that was reached.
     curriculum, recipe
         In what order rounds learn, and what they change of the training plan, as the project says.
     advice : str
@@ -127,7 +125,6 @@ class Snapshot:
     ranked_by: str = ""
     order_warning: str = ""
     advice: str = ""
-    correlations: dict[str, Correlation] = field(default_factory=dict)
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
     recipe: Recipe = field(default_factory=Recipe)
 

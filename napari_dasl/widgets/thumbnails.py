@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from napari_dasl.project import Case, Project
 
 log = logging.getLogger(__name__)
+
 SIDE = 112
 """Pixels; twice what the list shows, for screens with fine pixels."""
-_FORMAT = 1
+_FORMAT = 2
+_LINE = 2
 _LABEL, _PREDICTION = (240, 228, 66), (86, 180, 233)  # Okabe and Ito's yellow and sky blue
 _ROOM = 3.0
 _LEAST_MM = 70.0
@@ -130,7 +132,7 @@ def draw(
         edge = _edge(outline[box][np.ix_(rows, columns)])
         if dotted:
             i, j = np.indices(edge.shape)
-            edge &= (i + j) // 3 % 2 == 0
+            edge &= (i + j) // 5 % 2 == 0
         found[edge] = _PREDICTION if dotted else _LABEL
     return found
 
@@ -179,8 +181,10 @@ def _resampled(
 
 def _edge(outline: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the pixels just outside the lesion, so that a small one stays visible inside."""
-    wide = np.pad(outline, 1)
-    near = wide[:-2, 1:-1] | wide[2:, 1:-1] | wide[1:-1, :-2] | wide[1:-1, 2:]
+    near = outline
+    for _ in range(_LINE):
+        wide = np.pad(near, 1)
+        near = near | wide[:-2, 1:-1] | wide[2:, 1:-1] | wide[1:-1, :-2] | wide[1:-1, 2:]
     return near & ~outline
 
 

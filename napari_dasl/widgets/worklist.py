@@ -21,10 +21,12 @@ from superqt import QElidingLabel
 
 from napari_dasl.project.records import CaseState
 from napari_dasl.widgets.case_menu import CaseMenu
-from napari_dasl.widgets.case_table import CaseTable
+from napari_dasl.widgets.case_table import LEAST_BESIDE, LEAST_HEIGHT, CaseTable
 from napari_dasl.widgets.difficulty_panel import DifficultyPanel
-from napari_dasl.widgets.difficulty_rows import MEASURED_AT_ONCE, scorers_of
+from napari_dasl.widgets.difficulty_reading import reading_of_correlations
+from napari_dasl.widgets.difficulty_rows import scorers_of
 from napari_dasl.widgets.jobs import run_in_background
+from napari_dasl.widgets.project_reader import ProjectReader
 from napari_dasl.widgets.reranking import rank_by
 from napari_dasl.widgets.session import session_for
 from napari_dasl.widgets.snapshot import WAITING, Row, Snapshot, snapshots_for
@@ -73,6 +75,7 @@ class WorklistWidget(QWidget):
         self.pictures.ready.connect(self.model.picture_changed)
         self.model.pictures = self.pictures.pixmap
         self.menu = CaseMenu(self.session, self)
+        self._correlations: ProjectReader | None = None
         self._folder: str | None = None
         self._queue: list[str] | None = None
         self.chips: dict[CaseState, QToolButton] = {}
@@ -155,8 +158,9 @@ class WorklistWidget(QWidget):
         self.show_all.clicked.connect(self.clear_filters)
         self.show_all.hide()
         self.by_difficulty = _tool(
-            self, "Difficulty", "Look at the cases by how hard they are: groups, and the hardest unlabelled."
+            self, "▂▅▇", "By difficulty: how the cases spread from easy to hard, groups, and the hardest unlabelled."
         )
+        self.by_difficulty.setAccessibleName("Look at the cases by difficulty")
         self.by_difficulty.setCheckable(True)
         self.by_difficulty.toggled.connect(self._show_difficulty)
         line.addWidget(self.words, 1)
@@ -198,8 +202,7 @@ class WorklistWidget(QWidget):
         if new_project:
             self._queue = None
         self.table.offer_scorers(scorers_of(self.model.rows))
-        correlations = snapshot.correlations if snapshot is not None else {}
-        self.difficulty.show_cases(self.model.rows, correlations, fresh=new_project)
+        self.difficulty.show_cases(self.model.rows, fresh=new_project)
         if selected != self.selected_case():
             self.select_case(selected)
         if not new_project:
@@ -245,7 +248,7 @@ class WorklistWidget(QWidget):
     def _selected(self, index: QModelIndex, _before: QModelIndex) -> None:
         row: Row | None = index.data(ROW_ROLE) if index.isValid() else None
         self._show_facts(row)
-        self.difficulty.mark(row.case if row is not None else None)
+        self.difficulty.mark(row.case if row is not None else self.session.case_id)
         if row is not None:
             self.session.select_case(row.case)
 
@@ -349,14 +352,22 @@ class WorklistWidget(QWidget):
 
     def _show_difficulty(self, shown: bool) -> None:
         self.difficulty.setVisible(shown)
+        self.table.setMinimumHeight(LEAST_BESIDE if shown else LEAST_HEIGHT)
         if shown:
-            self.table.show_column(COLUMN_OF[self.difficulty.chosen], bool(self.difficulty.histogram.isVisible()))
-        else:
-            self.difficulty.clear_filter()
+            if self._correlations is None:  # it may read many labels: not before somebody looks
+                self._correlations = ProjectReader(self.session, reading_of_correlations, {})
+                self._correlations.updated.connect(self.difficulty.show_correlations)
+            self.table.show_difficulty(self.difficulty.chosen)
+            return
+        self.difficulty.clear_filter()
+        self.table.show_difficulty(None)
+        if self.table.isColumnHidden(self.proxy.sortColumn()):
+            self.order_by("rank")
 
     def _scorer_chosen(self, scorer: str) -> None:
         column = COLUMN_OF[scorer]
-        self.table.show_column(column, scorer in scorers_of(self.model.rows))
+        if self.by_difficulty.isChecked():
+            self.table.show_difficulty(scorer)
         if self.proxy.sortColumn() in SCORER_COLUMNS and not self.table.isColumnHidden(column):
             self._apply_order(column, hard_end(column))
 
@@ -367,7 +378,6 @@ class WorklistWidget(QWidget):
         self.clear_filters()
         for state, chip in self.chips.items():
             chip.setChecked(state in WAITING and not chip.isHidden())
-        self.table.show_column(column)
         self._apply_order(column, hard_end(column))
         self.select_case(case)
         self.table.scrollToTop()
@@ -388,7 +398,7 @@ class WorklistWidget(QWidget):
         def measure() -> None:
             from napari_dasl.rounds.difficulty import measure_difficulties
 
-            measure_difficulties(project, MEASURED_AT_ONCE)
+            measure_difficulties(project)
 
         def over(_: object) -> None:
             self.difficulty.set_measuring(False)
