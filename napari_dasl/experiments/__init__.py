@@ -20,6 +20,8 @@ __all__ = ["NAMES", "find"]
 _MODULES = {
     "patch-growth": "patch_growth",
     "liver-stages": "liver_stages",
+    "pet-orderings": "pet_orderings",
+    "stroke-difficulty": "stroke_difficulty",
 }
 
 NAMES: tuple[str, ...] = tuple(_MODULES)

@@ -153,7 +153,7 @@ def _store(path: Path, scan: CaseData, cut: Cut) -> None:
     lesion = np.zeros(image.shape[1:], np.uint8) if label is None else (np.asarray(label) > 0).astype(np.uint8)
     ill = np.flatnonzero(lesion.any(axis=(1, 2)))
     if cut.most and ill.size > cut.most:
-        ill = ill[np.unique(np.linspace(0, ill.size - 1, cut.most).round().astype(int))]
+        ill = ill[((np.arange(cut.most) + 0.5) * ill.size / cut.most).astype(int)]
     shape, spacing = (1, cut.side, cut.side), (scan.spacing[1], scan.spacing[2])
     images = np.zeros((ill.size, image.shape[0], *shape), np.float32)
     labels = np.zeros((ill.size, *shape), np.uint8)
