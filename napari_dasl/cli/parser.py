@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from napari_dasl import __version__, experiments
 from napari_dasl.cli import (
     desk_verbs,
+    difficulty_verbs,
     experiment_verbs,
     finding_verbs,
     project_verbs,
@@ -17,6 +18,7 @@ from napari_dasl.cli import (
     simulate_verbs,
     work_verbs,
 )
+from napari_dasl.curriculum import SCORERS
 from napari_dasl.errors import InputError
 from napari_dasl.networks.families import FAMILIES
 from napari_dasl.project import presets
@@ -280,9 +282,22 @@ def _predict_verbs(verbs: Any) -> None:
         "--by",
         metavar="STRATEGY",
         help="default, dasl, uncertainty, power, k-centre, bald, disagreement, clasp-pe, random-foreground or random "
-        "(default: the project's)",
+        "(default: the project's); or difficulty, the hardest first",
     )
+    scorers = tuple(SCORERS)
+    rank.add_argument("--scorer", choices=scorers, help="of --by difficulty (default: the project's, else size)")
     rank.add_argument("--top", type=_count, metavar="N", help="only the first N")
+
+    hard = _add(
+        verbs,
+        "difficulty",
+        difficulty_verbs.list_difficulties,
+        "measure how hard the cases are to outline, and list them, the hardest first",
+        "difficulty my-study --scorer contrast size",
+    )
+    names = f"{', '.join(scorers)} (default: all but bootstrapping and gradient, which train networks to find out)"
+    hard.add_argument("--scorer", nargs="+", action="extend", choices=scorers, metavar="NAME", help=names)
+    hard.add_argument("--device", help="where to train: auto, cpu, cuda, cuda:1 (default: the project's)")
 
 
 def _evaluate_verb(verbs: Any) -> None:

@@ -64,10 +64,19 @@ def predict(args: argparse.Namespace, output: Output) -> None:
 
 def rank(args: argparse.Namespace, output: Output) -> None:
     """List the unlabelled scans, the one worth labelling next first."""
-    from napari_dasl.rounds.ranking import rank_pool
+    from napari_dasl.rounds.difficulty import CHEAP, measure_difficulties, rank_by_difficulty
+    from napari_dasl.rounds.ranking import Ranking, rank_pool
 
-    with Project.open(args.project) as project:
-        ranking = rank_pool(project, strategy=args.by)
+    if args.scorer is not None and args.by != "difficulty":
+        raise InputError("--scorer belongs to --by difficulty.", "Add --by difficulty, or leave --scorer out.")
+    with output.progress() as report, Project.open(args.project) as project:
+        if args.by == "difficulty":
+            named = args.scorer or project.config.curriculum.scorer
+            if named in CHEAP:
+                measure_difficulties(project, (named,), report=report)
+            ranking = Ranking(rank_by_difficulty(project, args.scorer), args.by)
+        else:
+            ranking = rank_pool(project, strategy=args.by)
         states = {case.id: case.state.value for case in project.cases()}
     rows: list[dict[str, Any]] = [
         {
@@ -88,7 +97,8 @@ def rank(args: argparse.Namespace, output: Output) -> None:
     ]
     for line in ranking.notes:
         output.note(line)
-    shown = ("rank", "case", "score", "uncertainty", "similarity", "state", "why")
+    others = () if args.by == "difficulty" else ("uncertainty", "similarity")
+    shown = ("rank", "case", "score", *others, "state", "why")
     output.answer(rows, "" if rows else "Nothing is left to label.", rows_table(shown, rows) if rows else None)
 
 

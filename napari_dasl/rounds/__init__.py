@@ -70,6 +70,7 @@ def predict(
         whose prediction lacks it are predicted again.
     """
     from napari_dasl.events import never, silent
+    from napari_dasl.rounds.difficulty import keep_current
     from napari_dasl.rounds.predicting import predict_cases
 
     result = predict_cases(
@@ -81,6 +82,7 @@ def predict(
         report=report or silent,
         cancelled=cancelled or never,
     )
+    keep_current(project, report or silent, cancelled or never)
     rank(project)
     return result
 

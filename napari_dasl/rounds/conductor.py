@@ -35,6 +35,7 @@ from napari_dasl.events import Log, Phase, never, silent
 from napari_dasl.project import presets
 from napari_dasl.rounds import closing, phases, taking
 from napari_dasl.rounds.curricula import cooked, resolve
+from napari_dasl.rounds.difficulty import keep_current
 from napari_dasl.rounds.fitting import fit
 from napari_dasl.rounds.gather import current_revisions, labelled_data, rejected_boxes, rejected_data
 from napari_dasl.rounds.guarding import judge, why_not
@@ -261,6 +262,7 @@ def _predict(stage: Stage) -> tuple[Ranking, int]:
     outcome = predict_cases(stage.project, device=stage.device, report=stage.report, cancelled=stage.cancelled)
     for case, reason in outcome.failed.items():
         stage.report(Log(level="warning", text=f"{case} was not predicted: {reason}"))
+    keep_current(stage.project, stage.report, stage.cancelled)
     stage.report(Phase(name="rank", text="Ranking the unlabelled scans."))
     ranking = rank_and_store(stage.project)
     for line in ranking.notes:

@@ -7,6 +7,7 @@ later without the voxels.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from napari_dasl.active import (
 )
 from napari_dasl.inference import facts
 from napari_dasl.rounds.comparing import label_map
+from napari_dasl.scoring.measured import measure_label
 from napari_dasl.selfpaced import self_loss
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 REGIONS: tuple[RegionKind, ...] = ("volume", "body", "lesion")
+DRAWN = {"size": "lesion_size", "contrast": "lesion_contrast", "intensity": "lesion_intensity"}
+"""Names of the measures of difficulty on what the network drew, by scorer."""
 MAPS = {"uncertainty": least_confident_map, "entropy": entropy_map}
 Spacing = tuple[float, float, float]
 
@@ -57,7 +61,9 @@ def measure(
         ``uncertainty_volume`` (Eq. 2 of Wang et al., MICCAI 2018), ``uncertainty_body``, ``uncertainty_lesion``,
         ``uncertainty_topq``, ``uncertainty_per_foreground``, the same five of the entropy in nats (``entropy_…``),
         ``class_scores`` (entropy per foreground class, a list), ``foreground_ml`` (expected foreground),
-        ``self_loss`` (l_i of Eqs. 4 to 8), and the facts in which the window says why a case is where it is.
+        ``self_loss`` (l_i of Eqs. 4 to 8), ``lesion_size``, ``lesion_contrast`` and ``lesion_intensity`` of what was
+        drawn (:func:`napari_dasl.scoring.measure_label`; None where it is nothing), and the facts in which the window
+        says why a case is where it is.
     """
     label = label_map(probability)
     drawn = int(np.count_nonzero(label))
@@ -71,11 +77,13 @@ def measure(
         found[f"{name}_per_foreground"] = aggregations.per_foreground(values, probability)
         if name == "entropy":
             found["class_scores"] = aggregations.per_class(values, probability).tolist()
+    sizes = measure_label(DRAWN, image, label, spacing, body=masks["body"])
     voxel_ml = float(np.prod(np.asarray(spacing, dtype=np.float64))) / 1000
     return {
         **found,
         "foreground_ml": aggregations.foreground_mass(probability) * voxel_ml,
         "self_loss": self_loss(probability) if own_loss is None else own_loss,
+        **{DRAWN[name]: value if math.isfinite(value) else None for name, value in sizes.items()},
         **dataclasses.asdict(facts(probability, label, spacing)),
     }
 

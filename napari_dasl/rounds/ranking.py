@@ -9,9 +9,11 @@ import numpy as np
 
 from napari_dasl import active
 from napari_dasl.active.candidates import CandidateSignatures
+from napari_dasl.curriculum.difficulty import difficulty
 from napari_dasl.errors import InputError
 from napari_dasl.project import Score
 from napari_dasl.rounds import labelled_signatures
+from napari_dasl.rounds.difficulty import of_pool
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -103,8 +105,10 @@ def rank_pool(project: Project, *, strategy: str | None = None, seed: int | None
         explore=config.explore,
     )
     similar = _similar([one.case for one in ranked], predictions, labelled)
+    hard = _difficulties(project, [one.case for one in ranked])
     scores = tuple(
-        _as_score(one, model.id, predictions.get(one.case), region, similar.get(one.case, ())) for one in ranked
+        _as_score(one, model.id, predictions.get(one.case), region, similar.get(one.case, ()), hard.get(one.case))
+        for one in ranked
     )
     diagnosis = _diagnosis(scores, config.beta)
     notes = (diagnosis.sentence,) if diagnosis is not None and diagnosis.sentence else ()
@@ -221,6 +225,7 @@ def _as_score(
     prediction: Prediction | None,
     region: str,
     similar: tuple[tuple[str, float, bool], ...] = (),
+    hard: float | None = None,
 ) -> Score:
     parts = dict(one.parts)
     if prediction is not None:
@@ -232,11 +237,21 @@ def _as_score(
         score=one.score,
         uncertainty=parts.get(region, parts.get("uncertainty")),
         similarity=parts.get("similarity"),
-        difficulty=None,
+        difficulty=hard,
         parts=parts,
         words=one.words,
         similar=similar,
     )
+
+
+def _difficulties(project: Project, cases: Sequence[str]) -> dict[str, float]:
+    """How hard cases are by the scorer of the project's curriculum, or by lesion size, as far as it is known."""
+    rows = of_pool(project)
+    known = [rows[case] for case in cases if case in rows]
+    if not known:
+        return {}
+    values = difficulty([row.value for row in known], known[0].scorer)
+    return {row.case: float(value) for row, value in zip(known, values, strict=True) if np.isfinite(value)}
 
 
 def _diagnosis(scores: Sequence[Score], beta: float) -> active.Diagnosis | None:
