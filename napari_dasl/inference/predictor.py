@@ -23,6 +23,7 @@ from napari_dasl.inference.region.windows import lay, look
 from napari_dasl.inference.sliding import PrecisionName, predict
 from napari_dasl.project.instances import MOST_FINDINGS, Instance, describe, number_lesions
 from napari_dasl.training.device import Precision
+from napari_dasl.training.effective import Box, effective_box, put_back
 from napari_dasl.training.normalise import outside
 from napari_dasl.training.prepare import from_network_grid, to_network_grid
 
@@ -252,11 +253,12 @@ class Predictor:
         report: Report,
         cancelled: CancelCheck,
     ) -> NDArray[np.float32]:
-        grid = self._grid(image, spacing)
-        probability = self._on_grid(grid, image, dropout_seed, report, cancelled)
+        part, box = self._part(image, spacing)
+        grid = self._grid(part, spacing)
+        probability = self._on_grid(grid, part, dropout_seed, report, cancelled)
         # Both grids at once are the peak of memory, and this one has done its work.
         del grid
-        return _back(probability, image)
+        return _back(probability, part, box, image)
 
     def passes(
         self,
@@ -299,21 +301,26 @@ class Predictor:
                 seen = self.candidates(image, spacing, cancelled=cancelled, dropout_seed=seed + number, nms=self._own)
                 yield self._assembled(seen).probability
             return
-        grid = self._grid(image, spacing)
+        part, box = self._part(image, spacing)
+        grid = self._grid(part, spacing)
         for number in range(count):
-            yield _back(self._on_grid(grid, image, seed + number, silent, cancelled), image)
+            yield _back(self._on_grid(grid, part, seed + number, silent, cancelled), part, box, image)
 
     @property
     def drops(self) -> bool:
         """Whether the network has dropout, so that passes of it differ."""
         return bool(dropouts(self.network))
 
+    def _part(self, image: NDArray[np.float32], spacing: Sequence[float]) -> tuple[NDArray[np.float32], Box]:
+        """What the network sees of a scan, by the plan's effective range, and where it lies in it."""
+        _check(image)
+        with memory_guard(_resampling(image), "Close other programs and predict the scan again."):
+            box = effective_box(image, spacing, self.plan)
+        return image[(slice(None), *box)], box
+
     def _grid(self, image: NDArray[np.float32], spacing: Sequence[float]) -> NDArray[np.float32]:
         """The scan on the network's grid, normalised."""
-        if image.ndim != 4 or 0 in image.shape:
-            raise InputError(
-                f"An image has shape (C, z, y, x), and this one has {tuple(image.shape)}.", "Add its channel axis."
-            )
+        _check(image)
         with memory_guard(_resampling(image), "Close other programs and predict the scan again."):
             return to_network_grid(image, (spacing[0], spacing[1], spacing[2]), self.plan)
 
@@ -345,10 +352,19 @@ class Predictor:
         )
 
 
-def _back(probability: NDArray[np.floating], image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Probabilities on the scan's grid, from the network's."""
+def _check(image: NDArray[np.float32]) -> None:
+    if image.ndim != 4 or 0 in image.shape:
+        raise InputError(
+            f"An image has shape (C, z, y, x), and this one has {tuple(image.shape)}.", "Add its channel axis."
+        )
+
+
+def _back(
+    probability: NDArray[np.floating], part: NDArray[np.float32], box: Box, image: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Probabilities on the scan's grid, from those of the *part* of it in *box* on the network's."""
     with memory_guard(_resampling(image), "Close other programs and predict the scan again."):
-        return from_network_grid(probability, image.shape[1:])
+        return put_back(from_network_grid(probability, _triple(part.shape[1:])), box, image.shape[1:])
 
 
 def _components(probability: NDArray[np.float32], spacing: tuple[float, float, float]) -> Predicted:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 PrecisionName = Literal["fp32", "bf16"]
 
+_HINT = "Choose a smaller patch or fewer windows at a time, or close other programs."
+
 __all__ = ["PrecisionName", "predict", "windows"]
 
 
@@ -56,35 +58,33 @@ def predict(
     Parameters
     ----------
     network : torch module
-        Takes (batch, C, z, y, x), gives (batch, K, z, y, x) before the softmax; of several outputs (deep supervision)
-        the first counts. Must be on *device*; comes back in the mode (training or not) it came in.
+        From (batch, C, z, y, x) to (batch, K, z, y, x) before the softmax; of several outputs the first counts. Must be
+        on *device*; comes back in the mode (training or not) it came in.
     image : array, (C, z, y, x)
         Normalised, on the network's grid; may be float16 or memory-mapped.
     patch : sequence of 3 ints
         Window (z, y, x) in voxels.
     out_channels : int
-        K, the background included.
+        K, with the background.
     overlap : float
-        Share of a window that the next one covers again.
+        Of a window, covered again by the next one.
     batch : int
         Windows per call of the network. On a processor 1 is fastest.
     device : torch.device or str
-    precision : {"fp32", "bf16"}
-        bf16 runs the network under autocast; sums are always float32.
-    channels_last : bool
-        Lay the windows out channels last in memory, as the weights of the network should be then.
+    precision, channels_last
+        bf16 runs the network under autocast, sums are always float32; windows lie in memory as the weights do.
     mirror : sequence of int
         Axes (0 z, 1 y, 2 x) to mirror; the mean over all 2^n mirrorings is taken. Costs as many times more.
     occupied : array, bool, (z, y, x), optional
         Windows without a true voxel are skipped; where no window looked, the background has probability 1.
-    dtype : numpy.float16 or numpy.float32
+    dtype
         Of the result.
     dropout_seed : int, optional
         Leave dropout on, and drop what follows from this seed; norm layers stay frozen.
     planar : bool
         The network takes single slices, (batch, C, y, x), and gives (batch, K, y, x); the patch is one slice thick.
     report, cancelled
-        Told and asked between two batches of windows.
+        Told and asked between two batches.
 
     Returns
     -------
@@ -93,18 +93,50 @@ def predict(
 
     Raises
     ------
-    InputError
-        When shapes do not fit together.
-    Cancelled
-        When asked to stop; nothing is kept.
-    OutOfMemory
-        When a window or the sums do not fit into memory.
-    WorkError
-        When the network gives something that is no number.
+    InputError, Cancelled
+        When shapes do not fit together; when asked to stop, nothing is kept.
+    OutOfMemory, WorkError
+        When a window or the sums do not fit into memory; when the network gives something that is no number.
     """
     _check(image, patch, occupied, planar=planar)
-    size = " × ".join(str(length) for length in image.shape[1:])
     window = (int(patch[0]), int(patch[1]), int(patch[2]))
+    look = _looking(
+        network, out_channels, torch.device(device), precision, mirror, channels_last=channels_last, planar=planar
+    )
+    with _asking(network, dropout_seed, image.shape[1:]):
+        padded, before = pad_to(image, window)
+        slab = _Slab(out_channels, window, padded.shape[1:], torch.device(device))
+        levels = _levels(padded.shape[1:], window, overlap, occupied, before)
+        result = np.empty((out_channels, *image.shape[1:]), dtype=dtype)
+        for z, plane in _sweep(padded, levels, slab, look, batch, report, cancelled):
+            _store(plane, result, z - before[0], before)
+        return result
+
+
+@contextmanager
+def _asking(network: nn.Module, dropout_seed: int | None, shape: Sequence[int]) -> Iterator[None]:
+    """Have the network answer about a volume of *shape*, and learn nothing."""
+    size = " × ".join(str(length) for length in shape)
+    with (
+        memory_guard(f"predicting a volume of {size} voxels", _HINT),
+        evaluating(network),
+        dropping(network, dropout_seed),
+        torch.inference_mode(),
+    ):
+        yield
+
+
+def _looking(
+    network: nn.Module,
+    channels: int,
+    device: torch.device,
+    precision: PrecisionName,
+    mirror: Sequence[int],
+    *,
+    channels_last: bool,
+    planar: bool,
+) -> Callable[[NDArray[np.floating]], torch.Tensor]:
+    """What the network says of windows (windows, C, z, y, x), before the softmax, on *device*."""
     last = torch.channels_last if planar else torch.channels_last_3d
     layout = last if channels_last else torch.contiguous_format
     flips = tuple(axis for axis in mirror if axis) if planar else tuple(mirror)
@@ -112,24 +144,10 @@ def predict(
     def look(tiles: NDArray[np.floating]) -> torch.Tensor:
         inputs = torch.from_numpy(tiles.astype(np.float32, copy=False))
         inputs = (inputs.squeeze(2) if planar else inputs).to(device, memory_format=layout)
-        outputs = _outputs(network, inputs, out_channels, precision, flips)
+        outputs = _outputs(network, inputs, channels, precision, flips)
         return outputs.unsqueeze(2) if planar else outputs
 
-    hint = "Choose a smaller patch or fewer windows at a time, or close other programs."
-    with (
-        memory_guard(f"predicting a volume of {size} voxels", hint),
-        evaluating(network),
-        dropping(network, dropout_seed),
-        torch.inference_mode(),
-    ):
-        padded, before = pad_to(image, window)
-        levels = _levels(padded.shape[1:], window, overlap, occupied, before)
-        slab = _Slab(out_channels, window, padded.shape[1:], torch.device(device))
-        result = np.empty((out_channels, *image.shape[1:]), dtype=dtype)
-        for z, planes in _sweep(padded, levels, slab, look, batch, report, cancelled):
-            for offset, plane in enumerate(planes):
-                _store(plane, result, z + offset - before[0], before)
-        return result
+    return look
 
 
 def _sweep(
@@ -140,8 +158,8 @@ def _sweep(
     batch: int,
     report: Report,
     cancelled: CancelCheck,
-) -> Iterator[tuple[int, Iterator[NDArray[np.float32]]]]:
-    """Go through the windows level by level; after each, give the first slice that is finished and all that are."""
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Go through the windows level by level; after each, give the slices that are finished, with their places."""
     total = sum(len(corners) for _, corners in levels)
     done = 0
     following = [z for z, _ in levels[1:]] + [padded.shape[1]]
@@ -153,7 +171,7 @@ def _sweep(
             slab.add(look(_cut(padded, z, group, slab.patch)), group)
             done += len(group)
             report(Progress(name="predict", done=done, total=total))
-        yield z, slab.finish(end - z)
+        yield from enumerate(slab.finish(end - z), start=z)
 
 
 class _Slab:

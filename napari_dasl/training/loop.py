@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import shutil
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from napari_dasl.errors import Cancelled, InputError, OutOfMemory, WorkError
-from napari_dasl.events import CancelCheck, Log, Metric, Phase, Progress, Report, never, silent
+from napari_dasl.events import CancelCheck, Log, Phase, Progress, Report, never, silent
 from napari_dasl.training.device import Precision, choose, corrupts_in_bf16, measure_precision
 from napari_dasl.training.following import Following, check, told
 from napari_dasl.training.mixing import Mixing
 from napari_dasl.training.objectives import Objective, objective
 from napari_dasl.training.optimisers import build_optimiser
 from napari_dasl.training.registration import require
+from napari_dasl.training.running import GUARD_TIMES, Run, Watch
 from napari_dasl.training.schedules import learning_rate
 from napari_dasl.training.state import load_state, run_identity, save_state, store
 from napari_dasl.training.weights import build_network, load_weights, save_network
@@ -37,11 +37,6 @@ if TYPE_CHECKING:
 
 SAVE_SECONDS = 60.0
 """The state is saved at least this often; a killed process loses no more."""
-
-REPORT_SECONDS = 0.25
-GUARD_TIMES = 4
-CURVE_STEPS = 10
-"""The loss curve has one point, the mean, for as many steps."""
 
 
 @dataclass(frozen=True)
@@ -77,84 +72,6 @@ class Trained:
     student: Path | None = None
 
 
-@dataclass
-class _Run:
-    """Everything that changes while training runs; saved and loaded as one."""
-
-    network: nn.Module
-    optimiser: torch.optim.Optimizer
-    average: dict[str, torch.Tensor]
-    precision: Precision
-    step: int = 0
-    seconds: float = 0.0
-    losses: list[tuple[int, float]] = field(default_factory=list)
-    guard: list[tuple[int, float]] = field(default_factory=list)
-    recent: list[float] = field(default_factory=list)
-
-    def state(self, identity: str) -> dict[str, Any]:
-        return {
-            "identity": identity,
-            "network": self.network.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "average": self.average,
-            "precision": [self.precision.dtype, self.precision.channels_last],
-            "threads": torch.get_num_threads(),
-            "step": self.step,
-            "seconds": self.seconds,
-            "losses": self.losses,
-            "guard": self.guard,
-            "recent": self.recent,
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        for name, value in state["average"].items():
-            self.average[name].copy_(value)
-        self.step, self.seconds = state["step"], state["seconds"]
-        self.losses = [(int(s), float(v)) for s, v in state["losses"]]
-        self.guard = [(int(s), float(v)) for s, v in state["guard"]]
-        self.recent = list(state["recent"])
-
-
-@dataclass
-class _Watch:
-    """Who is told about the run, who may stop it, and where it is saved."""
-
-    report: Report
-    cancelled: CancelCheck
-    guard: Callable[[nn.Module], float] | None
-    save: Callable[[_Run], None]
-    save_seconds: float
-    guard_times: int = GUARD_TIMES
-    told: float = 0.0
-
-    def tell(self, run: _Run, loss: float, progress: float) -> None:
-        """Report a step, the loss curve, and from time to time the guard's opinion."""
-        run.recent.append(loss)
-        if len(run.recent) == CURVE_STEPS or progress >= 1:
-            run.losses.append((run.step, sum(run.recent) / len(run.recent)))
-            run.recent.clear()
-            self.report(Metric(name="loss", step=run.step, value=run.losses[-1][1]))
-        if self.guard and int(progress * self.guard_times) > len(run.guard):
-            value = self.guard(_averaged(run))
-            run.guard.append((run.step, value))
-            self.report(Metric(name="guard_dice", step=run.step, value=value))
-        now = time.monotonic()
-        if now - self.told >= REPORT_SECONDS or progress >= 1:
-            self.told = now
-            total = max(run.step, round(run.step / progress)) if progress else run.step
-            eta = run.seconds * (1 - progress) / progress if progress else None
-            self.report(Progress(name="train", done=run.step, total=total, eta=eta))
-
-
-def _averaged(run: _Run) -> nn.Module:
-    """A copy of the network with the averaged weights, ready to predict."""
-    network = copy.deepcopy(run.network).eval()
-    network.load_state_dict(run.average)
-    return network
-
-
 def train(
     plan: TrainingPlan,
     cases: Sequence[CaseData],
@@ -181,29 +98,25 @@ def train(
     plan : TrainingPlan
         Every number; its seed decides the first weights and every patch.
     cases : sequence of CaseData
-        The labelled cases, and pseudo-labelled ones (``human=False``). Those of weight 0, or without a label, are left
-        out.
+        Labelled and pseudo-labelled ones (``human=False``); those of weight 0 or without a label are left out.
     folder : Path
         Gets ``weights.safetensors`` and ``training.json`` at the end, and ``state/`` while training is unfinished.
     cache : Cache
         Of the same plan.
     init : Path, optional
-        Weights to start from; random ones otherwise.
+        Weights to start from.
     resume : bool
-        Go on from ``folder/state`` where there is one. On a processor with as many threads as before, the weights come
-        out bit for bit as without the interruption.
+        Go on from ``folder/state``. On a processor with as many threads as before, to the same bits.
     budget : Budget, optional
-        Where not given, or where it holds neither steps nor minutes: the plan's steps for as many cases as people
-        labelled, so that pseudo-labels make a round no longer.
+        Where it holds neither steps nor minutes: the plan's steps for as many cases as people labelled, so that
+        pseudo-labels make a round no longer.
     device : str
         ``auto``, ``cpu``, ``cuda`` …
     report, cancelled
         Told at every step; asked between two steps.
     guard : callable, optional
-        Given the network with its averaged weights, in evaluation mode, *guard_times* in a run; its answer is reported
-        as ``guard_dice``. It must not change the network.
-    guard_times : int
-        At equal distances, the last at the end.
+        Given the network with its averaged weights, in evaluation mode, *guard_times* in a run, the last at the end;
+        its answer is reported as ``guard_dice``. It must not change the network.
     save_seconds : float
         The full state is saved as often.
     mixing : Mixing, optional
@@ -211,24 +124,44 @@ def train(
     save_student : bool
         Keep the last weights too, not averaged over steps, as ``student.safetensors``: another view of the same run.
     curriculum : Schedule, optional
-        What each step draws from, with which patch, batch and learning rate; its order names positions in *cases*. A
-        stage of whole scans centres a patch as large as they are; one of tumour patches shows a lesion in every second,
-        and none in the others.
-        The plan's own patch, batch and cases throughout where not given.
+        What each step draws from, with which patch, batch and learning rate; its order names positions in *cases*
+        (:mod:`napari_dasl.training.following`).
 
     Raises
     ------
     Cancelled
         The state was saved; call again with *resume*.
     InputError
-        Where no case has a label that a person drew, or the state belongs to another run.
-    OutOfMemory
-        With what to make smaller.
-    WorkError
-        Where the loss is no number any more.
+        Where no case has a label that a person drew, or the state or the curriculum is of another run.
+    OutOfMemory, WorkError
+        With what to make smaller; where the loss is no number any more.
     """
-    target = choose(device)
-    mixing = mixing or Mixing()
+    target, mixing = choose(device), mixing or Mixing()
+    course = _course(plan, cases, cache, curriculum, report, cancelled)
+    budget = _announced(course, budget, report)
+    identity = run_identity(plan, cases, plan.seed, mixing, told(curriculum))
+    file = folder / "state" / "state.pt"
+    watch = Watch(
+        report, cancelled, guard, lambda now: save_state(file, now.state(identity)), save_seconds, guard_times
+    )
+    try:
+        state = load_state(file, identity) if resume else None
+        run = _begin(_careful(plan, curriculum, target), target, init, state, report)
+        _learn(course, run, budget, target, watch, mixing)
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        raise _in_words(error, plan, target) from error
+    return _finish(plan, run, folder, file, save_student=save_student)
+
+
+def _course(
+    plan: TrainingPlan,
+    cases: Sequence[CaseData],
+    cache: Cache,
+    curriculum: Schedule | None,
+    report: Report,
+    cancelled: CancelCheck,
+) -> Following:
+    """What is learnt from and when; refused before anything is prepared where that can be told."""
     if curriculum is not None:
         check(curriculum, plan, cases)
     if plan.augmentation.mixup:
@@ -236,22 +169,16 @@ def train(
     prepared, places = _prepare(cases, cache, report, cancelled)
     course = Following(plan, prepared, curriculum, places)
     course.check_room()
-    human = sum(case.human and case.label is not None for case in prepared)
-    report(Phase(name="train", text=_sentence(human, sum(not case.human for case in prepared))))
+    return course
+
+
+def _announced(course: Following, budget: Budget | None, report: Report) -> Budget:
+    """The budget of the run, after what it learns from was reported."""
+    human = sum(case.human and case.label is not None for case in course.cases)
+    report(Phase(name="train", text=_sentence(human, sum(not case.human for case in course.cases))))
     if budget is None or not (budget.steps or budget.minutes):
-        budget = Budget(steps=plan.steps_for(human))
-    identity = run_identity(plan, cases, plan.seed, mixing, told(curriculum))
-    state_file = folder / "state" / "state.pt"
-    try:
-        state = load_state(state_file, identity) if resume else None
-        run = _begin(_careful(plan, curriculum, target), target, init, state, report)
-        watch = _Watch(
-            report, cancelled, guard, lambda now: save_state(state_file, now.state(identity)), save_seconds, guard_times
-        )
-        _learn(course, run, budget, target, watch, mixing)
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        raise _in_words(error, plan, target) from error
-    return _finish(plan, run, folder, state_file, save_student=save_student)
+        return Budget(steps=course.plan.steps_for(human))
+    return budget
 
 
 def _sentence(human: int, pseudo: int) -> str:
@@ -293,7 +220,7 @@ def _careful(plan: TrainingPlan, curriculum: Schedule | None, device: torch.devi
 
 def _begin(
     plan: TrainingPlan, device: torch.device, init: Path | None, state: dict[str, Any] | None, report: Report
-) -> _Run:
+) -> Run:
     """The network and its optimiser at step 0, or where the saved *state* left them."""
     network = build_network(plan).to(device)
     if state is not None:
@@ -316,13 +243,13 @@ def _begin(
     network = network.to(memory_format=precision.layout(plan.spatial_dims)).train()
     optimiser = build_optimiser(plan, network)
     average = {name: value.detach().clone() for name, value in network.state_dict().items()}
-    run = _Run(network, optimiser, average, precision)
+    run = Run(network, optimiser, average, precision)
     if state is not None:
         run.restore(state)
     return run
 
 
-def _step(plan: TrainingPlan, run: _Run, task: Objective, batch: Any, rate: float, device: torch.device) -> float:
+def _step(plan: TrainingPlan, run: Run, task: Objective, batch: Any, rate: float, device: torch.device) -> float:
     """One optimiser step; returns the loss."""
     batch = task.moved(batch, device)
     # Dropout and whatever else a network draws are then the same after an interruption.
@@ -354,10 +281,10 @@ def _step(plan: TrainingPlan, run: _Run, task: Objective, batch: Any, rate: floa
 
 def _learn(
     course: Following,
-    run: _Run,
+    run: Run,
     budget: Budget,
     device: torch.device,
-    watch: _Watch,
+    watch: Watch,
     mixing: Mixing,
 ) -> None:
     """Steps until the budget is used up."""
@@ -396,7 +323,7 @@ def _learn(
                 saved = time.monotonic()
 
 
-def _finish(plan: TrainingPlan, run: _Run, folder: Path, state_file: Path, *, save_student: bool) -> Trained:
+def _finish(plan: TrainingPlan, run: Run, folder: Path, state_file: Path, *, save_student: bool) -> Trained:
     """Write the averaged weights and the story of the run, and drop the state."""
     weights, student = folder / "weights.safetensors", folder / "student.safetensors"
     # The averaged weights are written last: where they are, everything else is.

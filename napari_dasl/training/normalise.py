@@ -1,4 +1,4 @@
-"""Intensities into numbers a network can learn from: one rule for CT, one for MR, one for PET.
+"""Intensities into numbers a network can learn from: one rule for CT, one for MR, one for PET, and a window.
 
 ``ct``
     Hounsfield units mean the same in every scan, so the rule is fixed for the whole data set: clip to the 0.5 and 99.5
@@ -11,6 +11,9 @@
     A standardised uptake value has a fixed meaning, and a long tail (bladder, brain). The rule is fixed and needs no
     data: ``(log(1 + clip(SUV, 0, upper)) - log(1 + 2.5)) / 0.6``. SUV 2.5, the classical threshold of suspicion, is
     0; SUV 0 is -2.1; SUV 10 is 1.9.
+``window``
+    What a radiologist looks through: the two ends, in HU or whatever unit the series has, are given and not measured,
+    and become -1 and 1. Nothing chooses it by itself; the liver curriculum paper windows its CT so.
 """
 
 from __future__ import annotations
@@ -23,11 +26,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from napari_dasl.training.fingerprint import Intensity
 
-Rule = Literal["ct", "mr", "pet"]
+Rule = Literal["ct", "mr", "pet", "window"]
 
 SUV_UPPER = 30.0
 SUV_CENTRE = math.log1p(2.5)
@@ -48,7 +53,7 @@ class Normalisation(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     channel: str
-    rule: Rule = Field(description="ct and pet: the same numbers for every scan; mr: every scan by itself.")
+    rule: Rule = Field(description="ct, pet and window: the same numbers for every scan; mr: every scan by itself.")
     lower: float = Field(description="Clip below this: HU for ct, SUV for pet, a percentile of the body voxels for mr.")
     upper: float = Field(description="Clip above this, in the same unit.")
     centre: float = Field(default=0.0, description="Subtracted after clipping (ct, pet); mr takes each scan's median.")
@@ -99,10 +104,22 @@ def derive_normalisation(intensity: Intensity, modality: str) -> Normalisation:
     return Normalisation(channel=intensity.channel, rule="mr", lower=0.5, upper=99.5)
 
 
+def windowed(rules: Sequence[Normalisation], low: float, high: float) -> tuple[Normalisation, ...]:
+    """The *rules*, those of CT with a window from *low* to *high* HU instead."""
+    return tuple(
+        Normalisation(channel=each.channel, rule="window", lower=low, upper=high)
+        if each.rule in ("ct", "window")
+        else each
+        for each in rules
+    )
+
+
 def outside(rule: Normalisation) -> float:
     """The normalised value that stands for what lies outside a scan: air, as dark as the rule lets a voxel be."""
     if rule.rule == "mr":
         return MR_DARK
+    if rule.rule == "window":
+        return -1.0
     lowest = math.log1p(max(0.0, rule.lower)) if rule.rule == "pet" else rule.lower
     return (lowest - rule.centre) / rule.scale
 
@@ -131,6 +148,9 @@ def normalise_channel(values: NDArray[np.float32], rule: Normalisation) -> NDArr
             scale = float(body.std()) or 1.0
         return (np.clip(values, lower, upper) - np.float32(centre)) / np.float32(scale)
     clipped = np.clip(values, rule.lower, rule.upper)
+    if rule.rule == "window":
+        middle, half = (rule.upper + rule.lower) / 2, (rule.upper - rule.lower) / 2
+        return (clipped - np.float32(middle)) / np.float32(half)
     if rule.rule == "pet":
         clipped = np.log1p(clipped)
     return (clipped - np.float32(rule.centre)) / np.float32(rule.scale)

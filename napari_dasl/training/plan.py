@@ -7,13 +7,13 @@ import json
 import tomllib
 from typing import TYPE_CHECKING, Any, Literal
 
-import tomlkit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from napari_dasl.errors import InputError, ProjectError
 from napari_dasl.networks.families import family, patch_divisor
 from napari_dasl.training import detector_plan, semantic_plan
 from napari_dasl.training.normalise import Normalisation, derive_normalisation
+from napari_dasl.training.plan_text import as_toml
 from napari_dasl.volumes.atomic import write_bytes_atomic
 
 if TYPE_CHECKING:
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 Triple = tuple[int, int, int]
 Modality = Literal["CT", "PET", "MR"]
 Axis = Literal["z", "y", "x"]
-
-HEADER = """How this project trains its network. Derived from the labelled scans; every value may be edited.
-An edited file is kept as it is. Delete it to have it derived anew from the scans labelled by then.
-Triples are in the order (z, y, x): slices, rows, columns."""
 
 
 class Augmentation(BaseModel):
@@ -112,6 +108,11 @@ class TrainingPlan(BaseModel):
         default=0.4, ge=0, le=1, description="The fraction of patches centred on a labelled voxel, or showing a lesion."
     )
     augmentation: Augmentation = Augmentation()
+    effective_range: Literal["whole", "body"] | float = Field(
+        default="whole",
+        description="The part of a scan that is learnt from and predicted: whole, body (what is no air), or a number: "
+        "the box of all that is above it in the first series. The rest is background.",
+    )
     normalisation: tuple[Normalisation, ...] = Field(min_length=1, description="One per channel.")
     precision: Literal["auto", "bf16", "fp32"] = Field(
         default="auto", description="auto measures at the start which is faster on this machine."
@@ -132,6 +133,8 @@ class TrainingPlan(BaseModel):
         if self.spatial_dims == 2 and self.patch[0] != 1:
             raise ValueError(f"patch {list(self.patch)} must be one slice thick for a network of slices")
         if self.detector:
+            if self.effective_range != "whole":
+                raise ValueError(f"effective_range must stay whole: {self.network} leaves out air by itself")
             if self.loss != "dice-ce":
                 raise ValueError(f"loss must stay dice-ce: {self.network} has a loss of its own")
             _check_detector(self)
@@ -215,12 +218,14 @@ class TrainingPlan(BaseModel):
 
     @property
     def prepared_hash(self) -> str:
-        """A hash of what the prepared scans depend on: the grid and the normalisation, and nothing else."""
+        """A hash of what the prepared scans depend on: the grid, the part and the normalisation, and nothing else."""
         parts = {
             "version": self.version,
             "spacing": self.spacing,
             "rules": [n.model_dump() for n in self.normalisation],
         }
+        if self.effective_range != "whole":
+            parts["effective_range"] = self.effective_range
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     def to_file(self, path: Path) -> None:
@@ -231,7 +236,7 @@ class TrainingPlan(BaseModel):
         StorageError
             Where the file cannot be written; an older one stays as it was.
         """
-        write_bytes_atomic(path, _as_toml(self).encode())
+        write_bytes_atomic(path, as_toml(self).encode())
 
     @classmethod
     def from_file(cls, path: Path) -> TrainingPlan:
@@ -275,54 +280,6 @@ def _check_detector(plan: TrainingPlan) -> None:
     steps = plan.spacing[1:] if plan.spatial_dims == 2 else plan.spacing
     if max(steps) > 1.001 * min(steps):
         raise ValueError(f"spacing {list(plan.spacing)} must be the same along every axis for {plan.network}")
-
-
-def _table(model: BaseModel, table: Any) -> Any:
-    """Fill *table* with the fields of *model*, each below its description as a comment."""
-    for name, field in type(model).model_fields.items():
-        value = getattr(model, name)
-        if field.description:
-            table.add(tomlkit.comment(field.description))
-        if isinstance(value, BaseModel):
-            table.add(name, _table(value, tomlkit.table()))
-        elif value and isinstance(value, tuple) and isinstance(value[0], BaseModel):
-            several = tomlkit.aot()
-            for item in value:
-                several.append(_table(item, tomlkit.table()))
-            table.add(name, several)
-        elif isinstance(value, dict):
-            inner = tomlkit.table()
-            for key, item in value.items():
-                inner.add(key, item)
-            table.add(name, inner)
-        else:
-            table.add(name, list(value) if isinstance(value, tuple) else value)
-    return table
-
-
-def _as_toml(plan: TrainingPlan) -> str:
-    document = tomlkit.document()
-    for line in HEADER.splitlines():
-        document.add(tomlkit.comment(line))
-    document.add(tomlkit.nl())
-    # In TOML what follows a table belongs to it, so plain values come first and tables last.
-    fields = type(plan).model_fields
-    plain = [n for n in fields if n not in ("network_options", "augmentation", "normalisation")]
-    for name in plain:
-        value = getattr(plan, name)
-        if fields[name].description:
-            document.add(tomlkit.comment(str(fields[name].description)))
-        document.add(name, list(value) if isinstance(value, tuple) else value)
-    options = tomlkit.table()
-    for key, value in plan.network_options.items():
-        options.add(key, [list(v) if isinstance(v, tuple) else v for v in value] if isinstance(value, tuple) else value)
-    document.add("network_options", options)
-    document.add("augmentation", _table(plan.augmentation, tomlkit.table()))
-    rules = tomlkit.aot()
-    for rule in plan.normalisation:
-        rules.append(_table(rule, tomlkit.table()))
-    document.add("normalisation", rules)
-    return tomlkit.dumps(document)
 
 
 def _mirror(classes: tuple[str, ...]) -> tuple[Axis, ...]:

@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from napari_dasl.errors import InputError, LabelError
 from napari_dasl.training import lesions
+from napari_dasl.training.effective import Box, effective_box
 from napari_dasl.training.normalise import normalise_channel
 from napari_dasl.training.topology import network_shape
 from napari_dasl.volumes.atomic import atomic_path, storage_error, write_bytes_atomic
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
     from napari_dasl.training.cases import CaseData, Shape, Spacing
     from napari_dasl.training.plan import TrainingPlan
+
+Part = tuple[Box, tuple[int, int, int]]
+"""The effective range of a scan, and the shape of all of it."""
 
 COORDINATES_PER_CLASS = 2000
 """How many voxels of a class are remembered for patch sampling: kilobytes a case, where all would be megabytes."""
@@ -187,15 +191,25 @@ class Cache:
         image_path = self._image_path(case)
         image = stored(image_path, np.float16)
         native: Shape | None = None
-        if image is None:
+        part: Part | None = None
+        if self.plan.effective_range != "whole":
+            part = _part(stored(image_path.with_suffix(".part.npy"), np.int64))
+        if image is None or (part is None and self.plan.effective_range != "whole"):
             array = case.image()
             native = (array.shape[1], array.shape[2], array.shape[3])
+            if self.plan.effective_range != "whole":
+                part = (effective_box(array, case.spacing, self.plan), native)
+                bounds = [[side.start, side.stop, n] for side, n in zip(part[0], native, strict=True)]
+                publish(image_path.with_suffix(".part.npy"), np.array(bounds, np.int64))
+                array = array[(slice(None), *part[0])]
             made = to_network_grid(array, case.spacing, self.plan)
             del array
             # float16 keeps three digits, ample for values around 0; the clip keeps an outlier from becoming infinite.
             publish(image_path, np.clip(made, -6e4, 6e4).astype(np.float16))
             image = stored(image_path, np.float16)
-        return self._with_lesions(case, image, native) if self.plan.detector else self._with_label(case, image, native)
+        if self.plan.detector:
+            return self._with_lesions(case, image, native)
+        return self._with_label(case, image, native, part)
 
     def _image_path(self, case: CaseData) -> Path:
         return self.folder / f"{_name(case.key, *self._slices())}.image.npy"
@@ -204,7 +218,9 @@ class Cache:
         """What tells scans that kept their own slices from those on the plan's grid."""
         return ("slices",) if self.plan.spatial_dims == 2 else ()
 
-    def _with_label(self, case: CaseData, image: NDArray[np.float16], native: Shape | None) -> Prepared:
+    def _with_label(
+        self, case: CaseData, image: NDArray[np.float16], native: Shape | None, part: Part | None
+    ) -> Prepared:
         """The case with its map of classes."""
         numbered = ("numbered",) if case.instances else ()
         label_path = self.folder / f"{_name(case.key, case.label_key, *self.plan.classes, *numbered)}.label.npy"
@@ -219,7 +235,7 @@ class Cache:
                 unlabelled = True
                 _publish_empty(none_path)
             else:
-                raw = self._checked(case, raw, native, image.shape[1:])
+                raw = self._checked(case, raw, native, image.shape[1:], part)
                 made_label = resample_label(raw, _triple(image.shape[1:]), len(self.plan.classes))
                 publish(label_path, made_label)
                 publish(index_path, foreground_index(made_label, len(self.plan.classes)))
@@ -261,8 +277,19 @@ class Cache:
             return Prepared(case.id, image, None, NO_VOXELS, case.weight, case.human, lesions.NONE, negatives)
         return Prepared(case.id, image, ids, index, case.weight, case.human, table, negatives)
 
-    def _checked(self, case: CaseData, label: NDArray[Any], native: Shape | None, shape: Sequence[int]) -> NDArray[Any]:
-        """The label, unless it is not on the image's grid, or holds a value that no class has."""
+    def _checked(
+        self,
+        case: CaseData,
+        label: NDArray[Any],
+        native: Shape | None,
+        shape: Sequence[int],
+        part: Part | None = None,
+    ) -> NDArray[Any]:
+        """The label, or the *part* of it, unless it is not on the image's grid, or holds a value that no class has."""
+        if part is not None:
+            box, native = part
+            if label.shape == native:
+                label, native = label[box], None
         expected = grid_shape(label.shape, case.spacing, self.plan) if label.ndim == 3 else None
         if expected != tuple(shape) or (native is not None and label.shape != native):
             raise LabelError(
@@ -289,7 +316,15 @@ class Cache:
             )
 
 
-def _triple(shape: Sequence[int]) -> Shape:
+def _part(bounds: NDArray[np.int64] | None) -> Part | None:
+    """The part of a scan that was prepared, and the scan's own shape, as they were stored: (3, 3), first, end, all."""
+    if bounds is None or bounds.shape != (3, 3):
+        return None
+    z, y, x = (slice(int(first), int(end)) for first, end, _ in bounds)
+    return (z, y, x), _triple(bounds[:, 2])
+
+
+def _triple(shape: Sequence[int] | NDArray[Any]) -> Shape:
     return (int(shape[0]), int(shape[1]), int(shape[2]))
 
 

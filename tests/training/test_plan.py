@@ -104,7 +104,7 @@ def test_the_file_explains_itself_and_an_edit_is_honoured(tmp_path):
         ("batch = 4", "batches = 4", r"wrong at batch"),
         ("patch = [40, 56, 40]", "patch = [40, 50, 40]", r"patch \[40, 50, 40\] must be a multiple of \[8, 8, 8\]"),
         ("batch = 4", "batch = ", r"no valid TOML"),
-        ('rule = "mr"', 'rule = "x-ray"', r"normalisation.0.rule: .*'ct', 'mr' or 'pet'"),
+        ('rule = "mr"', 'rule = "x-ray"', r"normalisation.0.rule: .*'ct', 'mr', 'pet' or 'window'"),
         ('rule = "mr"', 'rule = "mr"\ncolour = "red"', r"normalisation.0.colour"),
     ],
 )
