@@ -43,7 +43,7 @@ class CaseMenu(QObject):
         if row.readable:
             actions.append(("Open", partial(session.open_case, row.case)))
         if row.state is CaseState.SKIPPED:
-            actions.append(("Put back into the list", partial(session.unskip, row.case)))
+            actions.append(("Put back into the list", partial(session.work.unskip, row.case)))
         elif row.readable and not row.labelled:
             actions.append(("Skip…", partial(self._ask_reason, row.case)))
         actions.append(("Show the scan in its folder", partial(self._show_folder, row.case)))
@@ -65,7 +65,7 @@ class CaseMenu(QObject):
         if project is None:
             return
         if case_id == session.case_id:
-            session.skip(reason)
+            session.work.skip(reason)
             return
 
         def failed(error: DaslError) -> None:

@@ -91,7 +91,7 @@ class CaseWidget(QWidget):
         layout.addLayout(head)
         self.notice = _text()
         self.notice.setStyleSheet(_NOTICE)
-        self.notice.linkActivated.connect(lambda _: self.session.discard_draft())
+        self.notice.linkActivated.connect(lambda _: self.session.work.discard_draft())
         layout.addWidget(self.notice)
         self.reason = _text()
         layout.addWidget(self.reason)
@@ -132,7 +132,7 @@ class CaseWidget(QWidget):
         self.more.setStyleSheet("QToolButton::menu-indicator { image: none; }")
         more = QMenu(self)
         self.history = more.addAction("Earlier labels…", self._show_history)
-        self.discard = more.addAction("Discard the draft", self.session.discard_draft)
+        self.discard = more.addAction("Discard the draft", self.session.work.discard_draft)
         more.addSeparator()
         more.addAction("Next uncertain region  U", self.session.next_region)
         more.addAction("Next grey-value window  W", self.session.layers.next_window)
@@ -159,23 +159,23 @@ class CaseWidget(QWidget):
             self.session.open_case(self.session.selected_id)
 
     def _accept(self) -> None:
-        if self.session.can_undo_accept:
-            self.session.undo_accept()
+        if self.session.work.can_undo_accept:
+            self.session.work.undo_accept()
         else:
-            self.session.accept()
+            self.session.work.accept()
 
     def _save(self) -> None:
-        self.session.save()
+        self.session.work.save()
 
     def _save_and_next(self) -> None:
-        self.session.save_and_next()
+        self.session.work.save_and_next()
 
     def _skip(self, action: Any) -> None:
         reason, given = action.text(), True
         if reason == SKIP_REASONS[-1]:
             reason, given = QInputDialog.getText(self, "Skip this case", "Why is it set aside?")
         if given:
-            self.session.skip(reason.strip() or "no reason given")
+            self.session.work.skip(reason.strip() or "no reason given")
 
     def _show_history(self) -> None:
         from napari_dasl.widgets.label_history import LabelHistoryDialog
@@ -258,9 +258,9 @@ class CaseWidget(QWidget):
         self.open.setVisible(selected and not here and readable)
         for button in (self.accept, self.save_next, self.skip, self.save, self.more, self.paint):
             button.setVisible(here)
-        self.accept.setEnabled(session.can_accept or session.can_undo_accept)
-        self.accept.setText("Undo accept" if session.can_undo_accept else "Accept  K")
-        self.save.setEnabled(not session.saving)
+        self.accept.setEnabled(session.work.can_accept or session.work.can_undo_accept)
+        self.accept.setText("Undo accept" if session.work.can_undo_accept else "Accept  K")
+        self.save.setEnabled(not session.work.saving)
         self.time.setVisible(here)
         draft = here and opened is not None and opened.has_draft
         self.discard.setEnabled(draft)

@@ -44,9 +44,9 @@ NAPARI_HELP = (
 def actions(session: Session) -> dict[str, Callable[[], object]]:
     """Return what each key of :data:`HELP` does."""
     return {
-        "N": session.save_and_next,
-        "Q": session.save,
-        "K": session.accept,
+        "N": session.work.save_and_next,
+        "Q": session.work.save,
+        "K": session.work.accept,
         "J": session.previous_case,
         "H": session.layers.looks.toggle_all,
         "G": lambda: session.layers.looks.toggle("uncertainty"),

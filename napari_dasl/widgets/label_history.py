@@ -96,7 +96,7 @@ class LabelHistoryDialog(QDialog):
         if project is None:
             return
         if session.case_id == self.case_id:
-            session.restore(number)
+            session.work.restore(number)
             return
         run_in_background(
             self,

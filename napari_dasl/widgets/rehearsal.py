@@ -94,7 +94,7 @@ class Rehearsal:
         self._say(f"{case}: drafted at Dice {self.rows[-1]['draft_dice']}, corrected with {strokes} strokes")
         self._click(panel.save_next)
         self._until(lambda: session.case_id != case, _READ_SECONDS, f"{case} to be saved")
-        self._until(lambda: not session.saving, _READ_SECONDS, f"{case} to be saved")
+        self._until(lambda: not session.work.saving, _READ_SECONDS, f"{case} to be saved")
         self._rest(0.3)
 
     def _draw(self, truth: np.ndarray) -> int:

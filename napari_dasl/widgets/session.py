@@ -27,6 +27,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_dasl.widgets import keys, project_reading
 from napari_dasl.widgets.agenda import Agenda
+from napari_dasl.widgets.case_work import CaseWork
 from napari_dasl.widgets.clock import EffortClock
 from napari_dasl.widgets.drafts import DraftKeeper
 from napari_dasl.widgets.hand_watch import HandWatch
@@ -36,12 +37,12 @@ from napari_dasl.widgets.opening import CaseOpener
 from napari_dasl.widgets.window_link import WindowLink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from qtpy.QtWidgets import QWidget
 
     from napari_dasl.errors import DaslError
-    from napari_dasl.project import Project, Revision
+    from napari_dasl.project import Project
     from napari_dasl.widgets.prefetch import OpenCase
 
 _sessions: dict[int, Session] = {}
@@ -79,6 +80,10 @@ class Session(QObject):
         The layers on the screen.
     clock : EffortClock
         Active time on the open case.
+    work : CaseWork
+        What is done with the open case.
+    agenda : Agenda
+        Which case comes next.
     """
 
     project_changed = Signal(object)  # Project, or None
@@ -105,11 +110,11 @@ class Session(QObject):
         self._drafts.author = project_reading.account_name()
         self._hand = HandWatch(viewer, self.layers, self.clock, self)
         self._opener = CaseOpener(self._jobs, self.layers, self._drafts, self)
+        self.work = CaseWork(self, self._jobs, self._drafts, self._hand)
         self._link = WindowLink(self, self._flush_and_wait)
         self.layers.window_open = self._link.is_open
-        self._agenda = Agenda()
+        self.agenda = Agenda()
         self._over = False
-        self._empty_warned: str | None = None
         self._second = QTimer(self)
         self._second.setInterval(1000)
         self._second.timeout.connect(lambda: self.elapsed.emit(self.clock.total))
@@ -149,7 +154,7 @@ class Session(QObject):
         self.project = None
         self._opener.bind(None)
         self._drafts.bind(None)
-        self._agenda = Agenda()
+        self.agenda = Agenda()
         self.select_case(None)
         self.project_changed.emit(None)
 
@@ -160,7 +165,7 @@ class Session(QObject):
         if self.project is not None:
             self.close_project()
         self.project = project
-        self._agenda.waiting = waiting
+        self.agenda.waiting = waiting
         self._opener.bind(project)
         self._drafts.bind(project)
         self.layers.set_classes(project.config.classes, numbered=project.config.instances)
@@ -177,7 +182,7 @@ class Session(QObject):
 
         def take(waiting: list[str]) -> None:
             if self.project is project:
-                self._agenda.waiting = waiting
+                self.agenda.waiting = waiting
                 self._prefetch()
 
         self._jobs.read(lambda: project_reading.waiting_cases(project), take, lambda _: None)
@@ -186,16 +191,16 @@ class Session(QObject):
 
     def queue(self) -> list[str]:
         """Cases still to be labelled, in the order in force: the worklist's where it set one, else by rank."""
-        return self._agenda.queue(self._drafts.being_saved)
+        return self.agenda.queue(self._drafts.being_saved)
 
     def set_queue(self, case_ids: Sequence[str] | None) -> None:
         """Take the worklist's visible order (None: the ranking's own) and read its first case ahead."""
-        self._agenda.wish = None if case_ids is None else list(case_ids)
+        self.agenda.wish = None if case_ids is None else list(case_ids)
         self._prefetch()
 
     def peek_next(self) -> str | None:
         """Return the case that :meth:`next_case` would open."""
-        return self._agenda.next(self.case_id, self._drafts.being_saved)
+        return self.agenda.next(self.case_id, self._drafts.being_saved)
 
     def next_case(self) -> str | None:
         """Open the next case of the queue and return its id; None, and a message, where none is left."""
@@ -204,13 +209,13 @@ class Session(QObject):
             self.message.emit("No case is left to label in this list.", "info")
             return None
         if self.case_id is not None:
-            self._agenda.passed(self.case_id)
+            self.agenda.passed(self.case_id)
         self.open_case(case_id)
         return case_id
 
     def previous_case(self) -> str | None:
         """Open the case that was on the screen before this one and return its id."""
-        case_id = self._agenda.back()
+        case_id = self.agenda.back()
         if case_id is None:
             self.message.emit("This is the first case you opened.", "info")
             return None
@@ -236,7 +241,7 @@ class Session(QObject):
             Open it as a blind check: without a prediction, as a guard case.
         """
         if self.case_id is not None and case_id != self.case_id:
-            self._agenda.visited(self.case_id)
+            self.agenda.visited(self.case_id)
         self._open(case_id, audit=audit)
 
     def _open(self, case_id: str, *, audit: bool = False) -> None:
@@ -244,10 +249,8 @@ class Session(QObject):
             return
         self.select_case(case_id)
         self._drafts.flush()
-        here = case_id == self.case_id and self.opened is not None
-        if here and (
-            self.opened.audit or not audit
-        ):  # another case was asked for and is not yet there; this one never left
+        stays = case_id == self.case_id and self.opened is not None and (self.opened.audit or not audit)
+        if stays:  # another case was asked for and is not yet there; this one never left
             self._opener.cancel()
             self.busy.emit("")
             return
@@ -256,7 +259,6 @@ class Session(QObject):
 
     def _on_shown(self, opened: OpenCase) -> None:
         self.case_id = opened.case.id
-        self._empty_warned = None
         self.clock.start(opened.draft_meta)
         self._hand.settle()
         self._second.start()
@@ -285,118 +287,10 @@ class Session(QObject):
             self.case_id = None
             self.case_opened.emit(None)
 
-    # -- work on the open case ------------------------------------------------------------------------------------
-
-    @property
-    def can_accept(self) -> bool:
-        """Whether a prediction is on the screen that can be copied into the label."""
-        return self.opened is not None and self.opened.shown is not None
-
-    @property
-    def saving(self) -> bool:
-        """Whether a revision of the open case is being written."""
-        return self.case_id in self._drafts.being_saved
-
-    @property
-    def can_undo_accept(self) -> bool:
-        """Whether the label from before *Accept* can be put back."""
-        return self._drafts.before_accept is not None
-
-    def accept(self) -> None:
-        """Copy the prediction into the label layer as one step that Ctrl+Z or :meth:`undo_accept` takes back.
-
-        Nothing is saved yet. Guard cases have no prediction on the screen and cannot be accepted.
-        """
-        if self.opened is None:
-            return
-        if self.opened.shown is None:
-            words = "This case has no prediction yet."
-            if self.opened.blind:
-                what = "Blind checks" if self.opened.audit else "Guard cases"
-                words = f"{what} are labelled without a prediction."
-            self.message.emit(words, "info")
-            return
-        self._drafts.accept(self.opened.shown)
-        self._hand.settle()
-        self.prediction_changed.emit()
-        self.message.emit("The prediction is now the label. Correct it, then save.", "info")
-
-    def undo_accept(self) -> None:
-        """Put the label back that was there before :meth:`accept` (again one step of Ctrl+Z)."""
-        if self._drafts.undo_accept():
-            self._hand.settle()
-            self.prediction_changed.emit()
-            self.message.emit("The label from before Accept is back.", "info")
-
-    def save(self) -> bool:
-        """Record the label on the screen as a new revision, in a worker; an empty label means "no finding".
-
-        Returns whether there was something to record; the outcome comes by ``saved`` or ``message``.
-        """
-        if self.project is None or self.opened is None:
-            return False
-        if not self._drafts.differs():
-            self.message.emit(f"{self.case_id}: nothing changed since it was saved.", "info")
-            return False
-        self._drafts.record(self._on_saved, self._on_failed_read)
-        self.prediction_changed.emit()
-        return True
-
-    def save_and_next(self) -> None:
-        """Save and open the next case of the queue.
-
-        One stray key does not record a new, empty label as "no finding": the first call says so, the second does it.
-        """
-        if self.opened is not None and self._drafts.new_and_empty() and self._empty_warned != self.case_id:
-            self._empty_warned = self.case_id
-            self.message.emit(
-                "Nothing is drawn. Press N again to record that there is no finding, K to accept the prediction, "
-                "or skip the case.",
-                "warning",
-            )
-            return
-        self.save()
-        self.next_case()
-
-    def skip(self, reason: str) -> None:
-        """Set the open case aside with a *reason* and open the next one; its draft stays."""
-        project, case_id = self.project, self.case_id
-        if project is None or case_id is None:
-            return
-        self._agenda.done(case_id)
-        self._set_aside(lambda: project.skip(case_id, reason), f"{case_id} was skipped: {reason}")
-        following = self.peek_next()
-        if following is not None:
-            self.open_case(following)
-        else:
-            self.close_case()
-
-    def unskip(self, case_id: str) -> None:
-        """Put a skipped case back into the worklist."""
-        if (project := self.project) is not None:
-            self._set_aside(lambda: project.unskip(case_id), f"{case_id} is back in the worklist.")
-
-    def _set_aside(self, change: Callable[[], None], words: str) -> None:
-        def done(_: None) -> None:
-            self.message.emit(words, "info")
-            self.cases_changed.emit()
-
-        self._jobs.write(change, done, self._say_error)
-
-    def restore(self, revision: int) -> None:
-        """Make an old revision of the open case the newest one again; what is on the screen can be had by Ctrl+Z."""
-        if self.opened is not None:
-            self._drafts.restore(revision, self._on_saved, self._say_error)
-
     def next_region(self) -> None:
         """Jump to the next uncertain region of the prediction, the largest first."""
         if not self.layers.next_region():
             self.message.emit("No uncertain region is known for this case.", "info")
-
-    def discard_draft(self) -> None:
-        """Forget the unsaved strokes of the open case and show the saved label (Ctrl+Z brings them back)."""
-        self._drafts.discard()
-        self._hand.settle()
 
     def refresh_predictions(self) -> None:
         """After a round: show the new prediction of the open case, read the next one ahead; strokes stay."""
@@ -433,13 +327,6 @@ class Session(QObject):
         _sessions.pop(id(getattr(self.viewer, "__wrapped__", self.viewer)), None)
 
     # -- answers from workers -------------------------------------------------------------------------------------
-
-    def _on_saved(self, revision: Revision) -> None:
-        self._hand.settle()
-        self._agenda.done(revision.case)
-        self.saved.emit(revision.case, revision.number)
-        self.cases_changed.emit()
-        self.message.emit(f"{revision.case} is saved (revision {revision.number}).", "info")
 
     def _on_failed_read(self, error: DaslError) -> None:
         self.busy.emit("")

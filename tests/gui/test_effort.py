@@ -36,7 +36,7 @@ def saved_effort(qtbot, session):
     """Save and return what was kept with the label."""
     case = session.case_id
     with qtbot.waitSignal(session.saved):
-        assert session.save()
+        assert session.work.save()
     return session.project.efforts(case)[-1]
 
 
@@ -66,7 +66,7 @@ class TestWithALabel:
 
     def test_a_prediction_accepted_as_it_was(self, session, open_case, qtbot):
         open_case(session, "P-0")
-        session.accept()
+        session.work.accept()
         effort = saved_effort(qtbot, session)
         assert (effort.draft_model, effort.draft_round, effort.voxels_changed) == ("r0001-test", 1, 0)
         assert effort.accepted_unchanged
@@ -74,7 +74,7 @@ class TestWithALabel:
 
     def test_a_corrected_prediction_counts_the_voxels_changed(self, session, open_case, qtbot):
         open_case(session, "P-0")
-        session.accept()
+        session.work.accept()
         stroke(session, (0, 0, 0), 2)
         stroke(session, (0, 0, 2), 2)
         effort = saved_effort(qtbot, session)
@@ -90,7 +90,7 @@ class TestWithALabel:
         self, session, open_case, study, qtbot, add_model
     ):
         open_case(session, "P-0")
-        session.accept()
+        session.work.accept()
         add_model(study.project, study.truth, "r0002-test", shift=2)
         with qtbot.waitSignal(session.prediction_changed):
             session.refresh_predictions()
@@ -148,7 +148,7 @@ class TestWithALabel:
 
         monkeypatch.setattr(session.project, "record_label", full)
         with qtbot.waitSignal(session.message):
-            session.save()
+            session.work.save()
         monkeypatch.undo()
         effort = saved_effort(qtbot, session)
         assert (effort.inspect_seconds, effort.strokes) == (8, 1)
@@ -161,7 +161,7 @@ class TestBlind:
             session.open_case("P-0", audit=True)
         assert session.opened.shown is None
         assert not np.asarray(session.layers["prediction"].data).any()
-        session.accept()
+        session.work.accept()
         assert not session.layers.label.view().any()
         stroke(session)
         effort = saved_effort(qtbot, session)

@@ -217,7 +217,7 @@ class TestVerdicts:
     def test_accepting_the_prediction_leaves_out_what_was_rejected(self, panel, qtbot):
         panel.table.choose(2)
         panel.reject.click()
-        panel.session.accept()
+        panel.session.work.accept()
         np.testing.assert_array_equal(label(panel), lesions() == 1)
         qtbot.waitUntil(lambda: state(panel, 1) == "labelled")
 
@@ -275,7 +275,7 @@ class TestVerdicts:
         panel.table.choose(1)
         panel.accept.click()
         with qtbot.waitSignal(panel.session.saved):
-            panel.session.save()
+            panel.session.work.save()
         revision = project.labels("P-0")[-1]
         assert (revision.source, revision.model) == ("corrected", MODEL)
 
@@ -392,7 +392,7 @@ class TestNumberedLesions:
         assert panel.verbs.add(tuple(layers["label"].data_to_world((1, 20, 15))), 4.0)
         assert label(panel).max() == layers.label.paint_class == 7
         with qtbot.waitSignal(panel.session.saved):
-            panel.session.save()
+            panel.session.work.save()
         assert set(np.unique(panel.session.project.read_label("P-0"))) == {0, 4, 5, 6, 7}
 
     def test_edit_takes_up_the_number_that_lies_there(self, panel):
@@ -405,7 +405,7 @@ class TestNumberedLesions:
         assert panel.session.layers.label.paint_class == 2
 
     def test_accepting_all_keeps_them_apart(self, panel):
-        panel.session.accept()
+        panel.session.work.accept()
         ids = lesions()
         np.testing.assert_array_equal(label(panel), np.where(ids == 3, 0, ids))
         assert panel.session.layers["label"].data.dtype == np.uint16

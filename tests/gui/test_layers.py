@@ -188,7 +188,7 @@ class TestGrids:
         label.brush_size, label.n_edit_dimensions = 5, 3
         label.paint(middle, 1)
         with qtbot.waitSignal(session.saved):
-            session.save()
+            session.work.save()
         saved = session.project.read_label("X")
         assert saved.shape == scan.shape
         assert 20 < saved.sum() < 200

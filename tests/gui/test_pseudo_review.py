@@ -193,7 +193,7 @@ class TestReview:
         np.testing.assert_array_equal(session.layers.label.view(), study.project.pseudo_mask("P-1"))
         assert study.project.labels("P-1") == []
         with qtbot.waitSignal(session.saved):
-            session.save()
+            session.work.save()
         revision = study.project.labels("P-1")[-1]
         assert (revision.source, revision.model) == ("corrected", MODEL)
         qtbot.waitUntil(lambda: state(review, "P-1") is PseudoState.LABELLED)
@@ -253,7 +253,7 @@ class TestBlindCheck:
         for role in ("prediction", "label", "uncertainty", "probability"):
             assert not np.asarray(session.layers[role].data).any(), role
         assert not session.layers.looks.is_visible("pseudo-label")
-        session.accept()
+        session.work.accept()
         assert not session.layers.label.view().any()
 
     def test_saving_measures_it_and_shows_the_prediction_again(self, review, qtbot, study):
@@ -262,7 +262,7 @@ class TestBlindCheck:
             checks.start("P-1")
         session.layers.label.replace(study.truth["P-1"])
         with qtbot.waitSignal(checks.measured) as told:
-            session.save()
+            session.work.save()
         expected = agreement(study.truth["P-1"], study.project.pseudo_mask("P-1"), ("nodule", "cyst"))
         assert told.args == ["P-1", pytest.approx(expected)]
         audited = study.project.pseudo_reviews()[-1]

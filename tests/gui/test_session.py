@@ -104,9 +104,9 @@ class TestOpening:
             assert not np.asarray(session.layers[role].data).any()
         assert "guard case, no prediction" in session.viewer.canvas.overlays.text.text
         before = session.layers.label.copy()
-        session.accept()
+        session.work.accept()
         np.testing.assert_array_equal(session.layers.label.view(), before)
-        assert not session.can_accept
+        assert not session.work.can_accept
         assert said[-1] == "Guard cases are labelled without a prediction."
 
     def test_a_missing_scan_is_explained_and_the_case_on_screen_stays(self, session, open_case, study, qtbot, messages):
@@ -158,37 +158,37 @@ class TestOpening:
 class TestAccept:
     def test_it_copies_the_prediction_and_saves_nothing(self, session, open_case):
         open_case(session, "P-0")
-        session.accept()
+        session.work.accept()
         np.testing.assert_array_equal(session.layers.label.view(), session.project.prediction("P-0").label())
         assert session.opened.has_draft
         assert not session.project.labels("P-0")
 
     def test_ctrl_z_takes_it_back(self, session, open_case, qtbot):
         open_case(session, "P-0")
-        session.accept()
+        session.work.accept()
         session.layers["label"].undo()
         assert not session.layers.label.view().any()
-        qtbot.waitUntil(lambda: not session.can_undo_accept)
+        qtbot.waitUntil(lambda: not session.work.can_undo_accept)
 
     def test_undo_accept_takes_it_back_with_the_strokes_since_and_ctrl_z_brings_those_again(self, session, open_case):
         open_case(session, "P-3")
         before = session.layers.label.copy()
-        session.accept()
+        session.work.accept()
         stroke(session, (0, 0, 0))
         after = session.layers.label.copy()
-        assert session.can_undo_accept
-        session.undo_accept()
+        assert session.work.can_undo_accept
+        session.work.undo_accept()
         np.testing.assert_array_equal(session.layers.label.view(), before)
-        assert not session.can_undo_accept
+        assert not session.work.can_undo_accept
         session.layers["label"].undo()
         np.testing.assert_array_equal(session.layers.label.view(), after)
 
     def test_a_huge_change_is_still_taken_back_by_undo_accept(self, session, open_case, monkeypatch):
         monkeypatch.setattr(label_edits, "UNDO_LIMIT_VOXELS", 3)
         open_case(session, "P-0")
-        session.accept()
+        session.work.accept()
         assert session.layers.label.view().any()
-        session.undo_accept()
+        session.work.undo_accept()
         assert not session.layers.label.view().any()
 
     def test_without_a_prediction_it_says_so(self, make_session, make_study, open_case):
@@ -196,7 +196,7 @@ class TestAccept:
         said = []
         session.message.connect(lambda text, _: said.append(text))
         open_case(session, "P-0")
-        session.accept()
+        session.work.accept()
         assert said == ["This case has no prediction yet."]
 
 
@@ -206,7 +206,7 @@ class TestSave:
         corner = stroke(session)
         session.clock.edit_seconds = 12.5
         with qtbot.waitSignal(session.saved) as saved:
-            assert session.save()
+            assert session.work.save()
         assert saved.args == ["P-0", 1]
         (revision,) = session.project.labels("P-0")
         assert (revision.author, revision.source, revision.model) == (getpass.getuser(), "human", None)
@@ -217,27 +217,27 @@ class TestSave:
 
     def test_a_corrected_prediction_knows_its_model_and_round(self, session, open_case, qtbot):
         open_case(session, "P-0")
-        session.accept()
+        session.work.accept()
         stroke(session, (0, 0, 0))
         with qtbot.waitSignal(session.saved):
-            session.save()
+            session.work.save()
         (revision,) = session.project.labels("P-0")
         assert (revision.source, revision.model, revision.round) == ("corrected", "r0001-test", 1)
 
     def test_an_accept_taken_back_leaves_no_trace(self, session, open_case, qtbot):
         open_case(session, "P-0")
-        session.accept()
-        session.undo_accept()
+        session.work.accept()
+        session.work.undo_accept()
         stroke(session)
         with qtbot.waitSignal(session.saved):
-            session.save()
+            session.work.save()
         assert session.project.labels("P-0")[0].source == "human"
 
     def test_it_leaves_no_draft_and_the_queue(self, session, open_case, qtbot):
         open_case(session, "P-0")
         stroke(session)
         with qtbot.waitSignal(session.saved):
-            session.save()
+            session.work.save()
         assert not session.opened.has_draft
         assert session.project.read_draft("P-0") is None
         assert session.project.case("P-0").state is CaseState.LABELLED
@@ -245,7 +245,7 @@ class TestSave:
 
     def test_nothing_changed_makes_no_revision(self, session, open_case, messages):
         open_case(session, "P-3")
-        assert not session.save()
+        assert not session.work.save()
         assert "nothing changed" in messages[-1][0]
         assert len(session.project.labels("P-3")) == 1
 
@@ -253,33 +253,33 @@ class TestSave:
         open_case(session, "P-0")
         stroke(session)
         with qtbot.waitSignal(session.saved):
-            session.save()
-            session.save()
+            session.work.save()
+            session.work.save()
         qtbot.wait(100)
         assert len(session.project.labels("P-0")) == 1
 
     def test_save_and_next_opens_the_next_of_the_queue(self, session, open_case, qtbot):
         open_case(session, "P-0")
-        session.accept()
+        session.work.accept()
         with qtbot.waitSignals([session.saved, session.case_opened]):
-            session.save_and_next()
+            session.work.save_and_next()
         assert session.case_id == "P-1"
         assert len(session.project.labels("P-0")) == 1
 
     def test_an_empty_new_label_needs_a_second_press(self, session, open_case, qtbot, messages):
         open_case(session, "P-0")
-        session.save_and_next()
+        session.work.save_and_next()
         assert "Nothing is drawn" in messages[-1][0]
         assert session.case_id == "P-0"
         with qtbot.waitSignals([session.saved, session.case_opened]):
-            session.save_and_next()
+            session.work.save_and_next()
         assert not session.project.read_label("P-0").any()
 
     def test_strokes_while_it_is_written_stay_unsaved_work(self, session, open_case, qtbot):
         open_case(session, "P-0")
         stroke(session, (2, 3, 4))
         with qtbot.waitSignal(session.saved):
-            session.save()
+            session.work.save()
             stroke(session, (5, 6, 7))
         assert session.project.read_label("P-0").sum() == 1
         assert session.opened.has_draft
@@ -293,7 +293,7 @@ class TestSave:
         shutil.rmtree(study.folder / "labels" / "P-0", ignore_errors=True)
         (study.folder / "labels" / "P-0").write_text("in the way")  # as good as a read-only folder, also for root
         with qtbot.waitSignal(session.message):
-            session.save()
+            session.work.save()
         text, severity = messages[-1]
         assert severity == "error"
         assert "P-0 could not be saved" in text
@@ -303,7 +303,7 @@ class TestSave:
         assert not session.project.labels("P-0")
         (study.folder / "labels" / "P-0").unlink()
         with qtbot.waitSignal(session.saved):
-            session.save()
+            session.work.save()
 
 
 class TestDrafts:
@@ -373,7 +373,7 @@ class TestDrafts:
         saved = session.layers.label.copy()
         corner = stroke(session, (0, 0, 0))
         wait_for_draft(qtbot, session, "P-3")
-        session.discard_draft()
+        session.work.discard_draft()
         np.testing.assert_array_equal(session.layers.label.view(), saved)
         qtbot.waitUntil(lambda: session.project.read_draft("P-3") is None, timeout=5000)
         session.layers["label"].undo()
@@ -421,9 +421,9 @@ class TestTheRest:
         open_case(session, "P-3")
         stroke(session, (0, 0, 0))
         with qtbot.waitSignal(session.saved):
-            session.save()
+            session.work.save()
         with qtbot.waitSignal(session.saved) as saved:
-            session.restore(1)
+            session.work.restore(1)
         assert saved.args == ["P-3", 3]
         np.testing.assert_array_equal(session.layers.label.view(), study.truth["P-3"])
         assert [revision.source for revision in session.project.labels("P-3")] == ["imported", "human", "restored"]
@@ -432,12 +432,12 @@ class TestTheRest:
     def test_skipping_says_why_and_goes_on(self, session, open_case, qtbot):
         open_case(session, "P-0")
         with qtbot.waitSignals([session.case_opened, session.cases_changed]):
-            session.skip("motion")
+            session.work.skip("motion")
         assert session.case_id == "P-1"
         case = session.project.case("P-0")
         assert (case.state, case.reason) == (CaseState.SKIPPED, "motion")
         with qtbot.waitSignal(session.cases_changed):
-            session.unskip("P-0")
+            session.work.unskip("P-0")
         qtbot.waitUntil(lambda: "P-0" in session.queue())
 
     def test_a_round_changes_the_prediction_and_never_the_strokes(self, session, open_case, study, qtbot, add_model):

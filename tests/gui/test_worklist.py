@@ -117,7 +117,7 @@ def test_cases_that_were_asked_for_come_first_and_say_so(worklist, study, qtbot)
     assert not worklist.model.rows[worklist.model.row_of("P-3")].asked  # it is labelled by now
     assert "the next round waits" in state_words(row)
     assert worklist.model.index(worklist.model.row_of("P-2"), int(Column.STATE)).data() == "asked for"
-    assert worklist.session._agenda.waiting[0] == "P-2"
+    assert worklist.session.agenda.waiting[0] == "P-2"
     assert worklist.words.text().endswith("The 1 asked for comes first.")
     assert worklist.session.peek_next() == "P-2"
 
