@@ -88,7 +88,9 @@ def value_words(scorer: str, value: float) -> str:
         return "∞"
     if scorer == "size":
         millilitres = value / 1000
-        return f"{millilitres:.3g} ml" if millilitres >= 0.1 else f"{value:.0f} mm³"
+        if millilitres < 0.1:
+            return f"{value:.0f} mm³"
+        return f"{millilitres:.0f} ml" if millilitres >= 100 else f"{millilitres:.3g} ml"
     if abs(value) >= 100:
         return f"{value:.0f}"
     return f"{value:.3g}" if abs(value) >= 0.1 else f"{value:.2g}"
@@ -246,13 +248,13 @@ def correlation_words(scorer: str, correlations: Mapping[str, Correlation]) -> s
     found = correlations.get(scorer)
     if found is None or math.isnan(found.rho):
         return ""
-    figures = f"(rank correlation with Dice {found.rho:+.2f}, {found.cases} cases)".replace("-", "−")
+    figures = f"ρ {found.rho:+.2f}, {found.cases} cases".replace("-", "−")
     if found.cases < _FEW:
-        return f"Too few cases with truth to say whether it predicts trouble {figures}."
+        return f"Only {found.cases} cases tell whether it predicts a low Dice."
     if found.rho <= -_RHO_CLEAR:
-        return f"The network does clearly worse on cases that this calls hard {figures}."
+        return f"Cases it calls hard reach a clearly lower Dice ({figures})."
     if found.rho <= -_RHO_NONE:
-        return f"The network does somewhat worse on cases that this calls hard {figures}."
+        return f"Cases it calls hard reach a lower Dice ({figures})."
     if found.rho < _RHO_NONE:
-        return f"What this calls hard is not harder for the network {figures}."
-    return f"The network does better on cases that this calls hard {figures}: another measure fits here."
+        return f"Cases it calls hard do as well as others ({figures})."
+    return f"Cases it calls hard reach a higher Dice ({figures})."
