@@ -22,6 +22,7 @@ _MODULES = {
     "liver-stages": "liver_stages",
     "pet-orderings": "pet_orderings",
     "stroke-difficulty": "stroke_difficulty",
+    "dasl": "dasl",
 }
 
 NAMES: tuple[str, ...] = tuple(_MODULES)
