@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+import types
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 import tomlkit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
@@ -361,10 +362,16 @@ def _choices(location: list[str]) -> tuple[str, ...]:
     *parents, key = location[:-1] if entry else location
     model = _model_at(parents)
     info = model.model_fields.get(key) if model else None
-    annotation = info.annotation if info else None
+    annotation = _without_none(info.annotation) if info else None
     if entry and get_origin(annotation) is tuple:
         annotation = get_args(annotation)[0]
     return tuple(str(choice) for choice in get_args(annotation)) if _is_literal(annotation) else ()
+
+
+def _without_none(annotation: Any) -> Any:
+    """What may stand in the file: a key that is left out is None, and nobody writes that."""
+    kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
+    return kinds[0] if get_origin(annotation) in (Union, types.UnionType) and len(kinds) == 1 else annotation
 
 
 def _is_literal(annotation: Any) -> bool:
