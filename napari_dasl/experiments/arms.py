@@ -116,7 +116,7 @@ class Protocol:
 
     @property
     def identity(self) -> str:
-        """A hash of everything that a row depends on but the arm and the seed; of the machine, only what was asked for."""
+        """A hash of what a row depends on but arm and seed; of the machine, what was asked for."""
         told = [
             *(self.experiment, self.study.fingerprint, self.steps, self.minutes, self.network),
             *(self.device, self.threads, sorted(self.options.items())),

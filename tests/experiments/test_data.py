@@ -1,0 +1,80 @@
+"""Reading a folder of labelled scans, and dealing it to training and test."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+from napari_dasl.errors import InputError
+from napari_dasl.experiments.data import fold, make_phantoms, read_study, split
+
+
+@pytest.fixture(scope="module")
+def study(scans):
+    return read_study(scans, separator="_")
+
+
+def test_a_folder_is_read_with_labels_classes_patients_and_the_modality_that_its_air_tells(study):
+    assert [sample.id for sample in study.samples] == [f"P{p}_{n}" for p in range(4) for n in range(2)]
+    assert study.groups == ("P0", "P1", "P2", "P3")
+    assert study.modality == "CT"
+    assert study.classes == ("lesion",)
+    case = pickle.loads(pickle.dumps(study)).samples[0].data()
+    assert case.image().shape == (1, 16, 18, 16)
+    assert case.image().dtype == np.float32
+    assert np.array_equal(np.unique(case.label()), (0, 1))
+
+
+def test_the_fingerprint_follows_from_the_content_alone(study, scans):
+    assert read_study(scans, separator="_").fingerprint == study.fingerprint
+    assert read_study(scans).fingerprint != study.fingerprint  # other groups, other splits
+
+
+def test_without_labels_or_without_a_folder_it_is_refused(scans, tmp_path):
+    with pytest.raises(InputError, match=r"No scan .* has a label"):
+        read_study(scans / "images", modality="CT")
+    with pytest.raises(InputError, match="no folder"):
+        read_study(tmp_path / "nothing")
+
+
+def test_the_test_cases_are_the_same_for_every_seed_and_no_patient_is_on_both_sides(study):
+    splits = [split(study, seed, test=2, train=4) for seed in range(6)]
+    assert len({one.test for one in splits}) == 1
+    assert len({one.train for one in splits}) > 1
+    for one in splits:
+        assert len(one.test) == 2
+        assert len(one.train) == 4
+        assert not {s.group for s in one.train} & {s.group for s in one.test}
+
+
+def test_whole_patients_are_dealt_and_zero_to_train_means_all_others(study):
+    one = split(study, 0, test=3)
+    assert len(one.test) == 4  # the second patient's other scan too
+    assert len(one.train) == 4
+
+
+def test_too_few_scans_are_refused(study):
+    with pytest.raises(InputError, match="too few"):
+        split(study, 0, test=8)
+    with pytest.raises(InputError, match="too few"):
+        split(study, 0, test=4, train=6)
+
+
+def test_every_case_is_tested_in_one_fold(study):
+    parts = [fold(study, number, 4) for number in range(4)]
+    assert sorted(s.id for part in parts for s in part.test) == [s.id for s in study.samples]
+    assert all(not {s.group for s in part.train} & {s.group for s in part.test} for part in parts)
+    assert [len(part.test) for part in parts] == [2] * 4
+    with pytest.raises(InputError, match="Fold"):
+        fold(study, 0, 5)
+
+
+def test_phantoms_are_made_once(tmp_path):
+    first = make_phantoms(tmp_path, "ct", 2, size="small")
+    times = [sample.image.stat().st_mtime_ns for sample in first.samples]
+    again = make_phantoms(tmp_path, "ct", 2, size="small")
+    assert first == again
+    assert [sample.image.stat().st_mtime_ns for sample in again.samples] == times
+    assert first.classes == ("nodule",)
