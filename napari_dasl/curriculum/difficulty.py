@@ -12,6 +12,7 @@ has no lesion, or is not known.
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal
@@ -386,13 +387,23 @@ def _shell(lesion: Mask, steps: NDArray[np.float64], thickness: float) -> Mask:
     from scipy import ndimage  # loads slowly, and lists of names need none of it
 
     reach = np.floor(thickness / steps).astype(int) + 1
-    box = tuple(
-        slice(max(0, int(along.min()) - int(more)), int(along.max()) + int(more) + 1)
-        for along, more in zip(np.nonzero(lesion), reach, strict=True)
-    )
+
+    def around(box: tuple[slice, ...]) -> tuple[slice, ...]:
+        pairs = zip(box, reach, strict=True)
+        return tuple(slice(max(0, along.start - int(more)), along.stop + int(more)) for along, more in pairs)
+
+    def volume(box: tuple[slice, ...]) -> float:
+        return math.prod(float(along.stop - along.start) for along in box)
+
+    parts, _ = ndimage.label(lesion, structure=np.ones((3,) * lesion.ndim))
+    boxes = [around(box) for box in ndimage.find_objects(parts)]
+    del parts
+    common = around(ndimage.find_objects(lesion.astype(np.int8))[0])
     shell = np.zeros_like(lesion)
-    # Distances are sums of squared steps; the last digit must not decide about a voxel at exactly the thickness.
-    shell[box] = ndimage.distance_transform_edt(~lesion[box], sampling=steps) <= thickness * (1 + 1e-9)
+    # Scattered lesions are measured one by one: what lies between them would cost most of the time.
+    for box in boxes if sum(map(volume, boxes)) < volume(common) else [common]:
+        # Distances are sums of squared steps; the last digit must not decide about a voxel at exactly the thickness.
+        shell[box] |= ndimage.distance_transform_edt(~lesion[box], sampling=steps) <= thickness * (1 + 1e-9)
     return shell
 
 

@@ -9,6 +9,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from napari_dasl.curriculum import (
     SCORERS,
@@ -245,3 +246,14 @@ def test_samples_that_were_not_used_are_left_out_of_the_mean_or_unknown():
 def test_the_curricula_load_no_torch():
     script = "import sys, napari_dasl.curriculum; sys.exit(any(m in sys.modules for m in ('torch', 'monai', 'scipy')))"
     assert subprocess.run([sys.executable, "-c", script], check=False, timeout=120).returncode == 0
+
+
+@pytest.mark.parametrize("share", [0.0005, 0.02])
+def test_the_shell_of_scattered_lesions_is_that_of_all_of_them_at_once(share):
+    """Few small lesions are measured one by one, many together; the tissue around them is the same."""
+    rng = np.random.default_rng(3)
+    image, lesion = rng.normal(0, 10, (14, 40, 30)), rng.random((14, 40, 30)) < share
+    steps = (2.5, 1.0, 0.7)
+    shell = (ndimage.distance_transform_edt(~lesion, sampling=steps) <= 5.0) & ~lesion
+    expected = (image[shell].mean() - image[lesion].mean()) ** 2 / (image[shell].var() + image[lesion].var())
+    assert fisher_contrast(image, lesion.astype(np.uint8), steps, shell_mm=5.0) == pytest.approx(expected, rel=1e-12)
