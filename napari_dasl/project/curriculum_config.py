@@ -155,6 +155,18 @@ class Recipe(_Part):
         default=None, ge=0, le=1, description="How often a patch is mixed with one of another scan, registered to it."
     )
 
+    window: tuple[float, float] | None = Field(default=None, description="Lowest and highest HU that CT is clipped to.")
+    effective_range: Literal["whole", "body"] | None = Field(
+        default=None, description="What is learnt from and predicted: the whole scan, or the body without the air."
+    )
+
+    @field_validator("gamma", "window")
+    @classmethod
+    def _rising(cls, values: tuple[float, float] | None) -> tuple[float, float] | None:
+        if values is not None and not values[0] < values[1]:
+            raise ValueError("two numbers, the lower one first")
+        return values
+
     @property
     def given(self) -> dict[str, Any]:
         """The keys that are not left out."""

@@ -29,6 +29,7 @@ from napari_dasl.events import Log, silent
 from napari_dasl.networks.families import patch_divisor
 from napari_dasl.project import presets
 from napari_dasl.project.curriculum_config import CurriculumConfig, Recipe
+from napari_dasl.training.normalise import windowed
 from napari_dasl.training.plan import Augmentation
 from napari_dasl.volumes.atomic import write_bytes_atomic
 
@@ -115,6 +116,11 @@ def cooked(plan: TrainingPlan, recipe: Recipe, report: Report = silent) -> Train
     if given.get("mixup") and (plan.detector or plan.spatial_dims == 2):
         report(Log(text=f"Scans are not mixed for {plan.network}: this round leaves mixup out."))
         given.pop("mixup")
+    if plan.detector and given.get("effective_range", "whole") != "whole":
+        report(Log(text=f"{plan.network} leaves out air by itself: this round leaves the effective range out."))
+        given.pop("effective_range")
+    if "window" in given:
+        given["normalisation"] = [rule.model_dump() for rule in windowed(plan.normalisation, *given.pop("window"))]
     rules = {key: given.pop(key) for key in list(given) if key in Augmentation.model_fields}
     if rules:
         given["augmentation"] = plan.augmentation.model_dump() | rules
