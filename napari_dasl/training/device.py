@@ -115,13 +115,18 @@ WIDEST_SAFE, FEWEST_SAFE = 7500, 12
 """Voxels of a slice, and slices, of :func:`corrupts_in_bf16`."""
 
 
+_measured: dict[tuple[str, str, int], Precision] = {}
+"""What was the fastest on this machine, by plan, device and threads: measured once in the life of a process."""
+
+
 def measure_precision(plan: TrainingPlan, network: nn.Module, device: torch.device, repeat: int = 2) -> Precision:
     """The precision that the plan asks for, or the one that a short measurement on this machine finds fastest.
 
-    A plan that names its precision gives the same numbers on every run; ``auto`` may choose otherwise another day. On a
-    processor bf16 is tried only where it has the instructions for it (AVX-512 BF16 or AMX; without them it is
-    slower than fp32) and the patch is not thin and wide, and channels-last for both, because which
-    layout wins depends on the processor. The network is left in the layout that won; its weights stay as they were.
+    A plan that names its precision gives the same numbers on every run; ``auto`` may choose otherwise another day, but
+    not within a process, which measures a plan once: on a processor a measurement takes as long as a dozen steps. bf16
+    is tried there only where it has the instructions for it (AVX-512 BF16 or AMX; without them it is slower than fp32)
+    and the patch is not thin and wide, and channels-last for both, because which layout wins depends on the processor.
+    The network is left in the layout that won; its weights stay as they were.
     """
     if device.type == "cuda":
         # Channels-last helps a GPU only where every layer has a kernel for it; the plain layout is the safe choice.
@@ -131,6 +136,16 @@ def measure_precision(plan: TrainingPlan, network: nn.Module, device: torch.devi
         asked = Precision(plan.precision, channels_last=True)
         network.to(memory_format=asked.layout(plan.spatial_dims))
         return asked
+    asked_for = (plan.model_dump_json(), str(device), torch.get_num_threads())
+    if asked_for not in _measured:
+        _measured[asked_for] = _fastest(plan, network, device, repeat)
+    best = _measured[asked_for]
+    network.to(memory_format=best.layout(plan.spatial_dims))
+    return best
+
+
+def _fastest(plan: TrainingPlan, network: nn.Module, device: torch.device, repeat: int) -> Precision:
+    """Measure on a processor which precision and layout trains the fastest; weights and buffers stay as they were."""
     able = bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     able = able and not corrupts_in_bf16(plan, device)
     kinds: tuple[PrecisionName, ...] = ("bf16", "fp32") if able else ("fp32",)
@@ -142,9 +157,7 @@ def measure_precision(plan: TrainingPlan, network: nn.Module, device: torch.devi
     for buffer, before in buffers.values():
         buffer.copy_(before)
     # A machine at work measures unevenly: the usual winner, which comes first, must be beaten by a margin.
-    best = candidates[int(np.argmin([t * (1 if i == 0 else 1.15) for i, t in enumerate(times)]))]
-    network.to(memory_format=best.layout(plan.spatial_dims))
-    return best
+    return candidates[int(np.argmin([t * (1 if i == 0 else 1.15) for i, t in enumerate(times)]))]
 
 
 def choose_precision(plan: TrainingPlan, network: nn.Module, device: torch.device) -> PrecisionName:

@@ -12,6 +12,12 @@ from napari_dasl.training.memory import estimate_memory_mb
 from napari_dasl.training.weights import build_network
 
 
+@pytest.fixture(autouse=True)
+def nothing_measured_yet(monkeypatch):
+    """A process that has not measured anything."""
+    monkeypatch.setattr(device, "_measured", {})
+
+
 def test_the_processor_is_always_there():
     assert choose("cpu").type == "cpu"
     assert choose("auto").type in ("cpu", "cuda")
@@ -59,6 +65,19 @@ def test_the_fastest_wins(plan, monkeypatch, fastest, expected):
     monkeypatch.setattr(device, "_seconds", lambda n, p, d, precision, r: 1.0 if precision == fastest else 2.0)
     auto = plan.model_copy(update={"precision": "auto"})
     assert measure_precision(auto, build_network(plan), torch.device("cpu")) == expected
+
+
+def test_a_plan_is_measured_once_in_a_process(plan, monkeypatch):
+    asked = []
+    monkeypatch.setattr(device, "_seconds", lambda n, p, d, precision, r: asked.append(precision) or 1.0)
+    auto = plan.model_copy(update={"precision": "auto"})
+    first = measure_precision(auto, build_network(plan), torch.device("cpu"))
+    tried = len(asked)
+    assert tried >= 2
+    assert measure_precision(auto, build_network(plan), torch.device("cpu")) == first
+    assert len(asked) == tried
+    measure_precision(auto.model_copy(update={"batch": 2 * plan.batch}), build_network(plan), torch.device("cpu"))
+    assert len(asked) == 2 * tried  # another plan
 
 
 def test_without_the_instructions_bf16_is_not_tried(plan, monkeypatch):
