@@ -80,7 +80,6 @@ def regions(given: argparse.Namespace) -> None:
 
     ways = {
         "align": lambda image, size: roi_align(image, corners, index, size),
-        "align, 2 points": lambda image, size: roi_align(image, corners, index, size, sampling=2),
         "pool": lambda image, size: roi_pool(image, corners, index, size),
         "align, looped": looped,
     }

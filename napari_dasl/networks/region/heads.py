@@ -10,7 +10,7 @@ from torch import nn
 
 from napari_dasl.networks.region.backbones import convolution
 from napari_dasl.networks.region.boxes import to_corners
-from napari_dasl.networks.region.roi import roi_align
+from napari_dasl.networks.region.roi import POOLINGS
 
 PRIOR = 0.01
 """What an anchor that has learnt nothing says of a lesion: the bias of Lin et al. 2017 ("Focal loss", section 3.3).
@@ -61,9 +61,11 @@ class MaskHead(nn.Module):  # type: ignore[misc]  # torch has no types here
     from background is learnt from every voxel, and only telling this lesion from the next one from regions.
     """
 
-    def __init__(self, spatial_dims: int, features: int, classes: int, size: int, layers: int) -> None:
+    def __init__(
+        self, spatial_dims: int, features: int, classes: int, size: int, layers: int, pooling: str = "align"
+    ) -> None:
         super().__init__()
-        self.size = size
+        self.size, self.pool = size, POOLINGS[pooling]
         inputs = (features + 1, *(features for _ in range(layers - 1)))
         kind = nn.Conv3d if spatial_dims == 3 else nn.Conv2d
         # Not normalised: that costs a twentieth of a step, and masks of lung nodules were learnt no better by it.
@@ -79,7 +81,7 @@ class MaskHead(nn.Module):  # type: ignore[misc]  # torch has no types here
         self, fine: torch.Tensor, cubes: torch.Tensor, image_index: torch.Tensor, semantic: nn.Module | None
     ) -> torch.Tensor:
         """Logits (R, K, size…) of the regions *cubes* (R, D + 1) of *fine* (N, features, …)."""
-        pooled = roi_align(fine, to_corners(cubes), image_index, self.size)
+        pooled = self.pool(fine, to_corners(cubes), image_index, self.size)
         radius: torch.Tensor = self.radius.to(pooled).expand(len(pooled), *self.radius.shape[1:])  # type: ignore[operator,union-attr]
         logits: torch.Tensor = self.last(self.tower(torch.cat((pooled, radius), dim=1)))
         if semantic is not None:
@@ -96,10 +98,17 @@ class RefineHead(nn.Module):  # type: ignore[misc]  # torch has no types here
     """
 
     def __init__(
-        self, spatial_dims: int, width: int, classes: int, strides: Sequence[int], size: int, hidden: int
+        self,
+        spatial_dims: int,
+        width: int,
+        classes: int,
+        strides: Sequence[int],
+        size: int,
+        hidden: int,
+        pooling: str = "align",
     ) -> None:
         super().__init__()
-        self.size, self.strides = size, tuple(strides)
+        self.size, self.strides, self.pool = size, tuple(strides), POOLINGS[pooling]
         # Not normalised: within one region that would make the faintest noise as strong as a lesion.
         kind = nn.Conv3d if spatial_dims == 3 else nn.Conv2d
         self.tower = nn.Sequential(kind(width, width, 3, padding=1), nn.LeakyReLU(0.01, inplace=True))
@@ -123,7 +132,7 @@ class RefineHead(nn.Module):  # type: ignore[misc]  # torch has no types here
         for i, (level, stride) in enumerate(zip(levels, self.strides, strict=True)):
             rows = torch.nonzero(chosen == i)[:, 0]
             if len(rows):
-                found = roi_align(level, corners[rows] / stride, image_index[rows], self.size)
+                found = self.pool(level, corners[rows] / stride, image_index[rows], self.size)
                 pooled = pooled.index_put((rows,), found.to(pooled.dtype))
         seen = self.hidden(self.tower(pooled))
         return self.score(seen), self.box(seen)

@@ -20,6 +20,7 @@ from napari_dasl.networks.region.anchors import anchor_cubes
 from napari_dasl.networks.region.backbones import BACKBONES, Pyramid
 from napari_dasl.networks.region.boxes import decode, nms, to_corners
 from napari_dasl.networks.region.heads import AnchorHead, MaskHead, RefineHead
+from napari_dasl.networks.region.roi import POOLINGS
 
 _CANDIDATES = 1000
 _PROPOSAL_OVERLAP = 0.7
@@ -107,6 +108,8 @@ class RegionNetwork(nn.Module):  # type: ignore[misc]  # torch has no types here
         Whether a second stage scores and corrects the boxes from pooled features.
     semantic : bool
         Whether every voxel is classified as well.
+    pooling : str
+        How regions are cut out of features: one of :data:`~napari_dasl.networks.region.roi.POOLINGS`.
     """
 
     def __init__(
@@ -121,6 +124,7 @@ class RegionNetwork(nn.Module):  # type: ignore[misc]  # torch has no types here
         roi_scale: float,
         refine: bool,
         semantic: bool,
+        pooling: str,
     ) -> None:
         super().__init__()
         self.spatial_dims, self.classes = spatial_dims, classes
@@ -131,11 +135,12 @@ class RegionNetwork(nn.Module):  # type: ignore[misc]  # torch has no types here
         width, features = int(backbone.width), int(backbone.features)  # type: ignore[arg-type]
         self.backbone = backbone
         self.head = AnchorHead(spatial_dims, width, len(self.anchor_sizes), classes)
-        self.mask_head = MaskHead(spatial_dims, features, classes, mask_size, mask_layers)
+        self.mask_head = MaskHead(spatial_dims, features, classes, mask_size, mask_layers, pooling)
         kind = nn.Conv3d if spatial_dims == 3 else nn.Conv2d
         self.semantic = kind(features, classes + 1, 1) if semantic else None
         size, hidden = (7, 256) if spatial_dims == 2 else (5, 128)
-        self.refine = RefineHead(spatial_dims, width, classes, self.strides, size, hidden) if refine else None
+        second = RefineHead(spatial_dims, width, classes, self.strides, size, hidden, pooling) if refine else None
+        self.refine = second
 
     def forward(self, image: torch.Tensor) -> RegionOutput:
         """What the network says of *image* (N, C, …), whose sides are multiples of ``divisor``.
@@ -283,6 +288,7 @@ def region_network(
     roi_scale: float = 2.0,
     refine: bool = False,
     semantic: bool = True,
+    pooling: str = "align",
     **options: Any,
 ) -> RegionNetwork:
     """Build a region network.
@@ -300,7 +306,7 @@ def region_network(
         Voxels of the network's grid; those of a training plan come from its lesions.
     mask_size : int, optional
         24 in volumes and 32 on slices where not given.
-    mask_layers, roi_scale, refine, semantic
+    mask_layers, roi_scale, refine, semantic, pooling
         As :class:`RegionNetwork`.
     **options
         Of the backbone.
@@ -314,6 +320,8 @@ def region_network(
         raise ValueError(f"spatial_dims is {spatial_dims}, and must be 2 or 3")
     if backbone not in BACKBONES:
         raise ValueError(f"backbone is {backbone!r}; choose one of {', '.join(BACKBONES)}")
+    if pooling not in POOLINGS:
+        raise ValueError(f"pooling is {pooling!r}; choose one of {', '.join(POOLINGS)}")
     if in_channels < 1 or out_channels < 2:
         raise ValueError("a detector needs at least one series and one class besides the background")
     if not anchor_sizes or min(anchor_sizes) <= 0:
@@ -334,4 +342,5 @@ def region_network(
         roi_scale=roi_scale,
         refine=refine,
         semantic=semantic,
+        pooling=pooling,
     )

@@ -6,7 +6,7 @@ torchvision has both for 2D only. These are plain torch: on a CPU and a GPU, wit
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence  # noqa: TC003
+from collections.abc import Callable, Sequence  # noqa: TC003
 
 import torch
 import torch.nn.functional as F
@@ -17,11 +17,11 @@ def roi_align(
     corners: torch.Tensor,
     image_index: torch.Tensor,
     size: int | Sequence[int],
-    sampling: int = 1,
 ) -> torch.Tensor:
     """Interpolate features at the centres of an even grid in each region (He et al. 2017, Mask R-CNN, section 3).
 
-    The place and width of a region may be any numbers: nothing is rounded. A point outside the image counts 0.
+    The place and width of a region may be any numbers: nothing is rounded. A point outside the image counts 0. One
+    point a cell is right for cells of up to about two voxels, which those of masks are.
 
     Parameters
     ----------
@@ -32,9 +32,6 @@ def roi_align(
         Which of the N images each region lies in.
     size : int or D int
         Cells of the answer along each axis.
-    sampling : int
-        Points for each cell and axis, averaged. 1 is right for cells of up to about two voxels; 2 costs 2^D times as
-        much.
 
     Returns
     -------
@@ -43,7 +40,7 @@ def roi_align(
         order (torch's ``grid_sample``).
     """
     cells = _cells(size, features)
-    points, inside = _grid(corners.float(), [side * sampling for side in cells], features.shape[2:])
+    points, inside = _grid(corners.float(), cells, features.shape[2:])
     sampled = features.new_zeros((len(corners), features.shape[1], *points.shape[1:-1]), dtype=torch.float32)
     with torch.autocast(features.device.type, enabled=False):
         # Split once: a slice for each image would have a gradient of the size of all images.
@@ -56,9 +53,6 @@ def roi_align(
             values = F.grid_sample(one.float(), stacked, padding_mode="border", align_corners=False)
             values = values[0].unflatten(1, (len(rows), points.shape[1])).transpose(0, 1)
             sampled = sampled.index_put((rows,), values * inside[rows, None])
-        if sampling > 1:
-            pool = F.avg_pool3d if len(cells) == 3 else F.avg_pool2d
-            sampled = pool(sampled, sampling)
     return sampled.to(features.dtype)
 
 
@@ -140,3 +134,7 @@ def _highest(
     inside = torch.stack(torch.unravel_index(index, region.shape[1:]))
     place = inside + torch.tensor(low, device=index.device)[(slice(None), *(None,) * index.ndim)]
     return place.masked_fill(empty, 0), empty
+
+
+POOLINGS: dict[str, Callable[..., torch.Tensor]] = {"align": roi_align, "pool": roi_pool}
+"""The choices of the option ``pooling``."""

@@ -65,6 +65,7 @@ def gradients(network):
     [
         ((16, 32, 32), 90, 3e-3, {"mask_size": 16}),
         ((48, 48), 90, 3e-3, {"mask_size": 16, "refine": True}),
+        ((32, 32), 90, 3e-3, {"mask_size": 16, "refine": True, "pooling": "pool"}),
     ],
 )
 def test_it_learns_to_find_draw_and_tell_apart_a_few_spheres(shape, steps, rate, options):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from napari_dasl import networks
+from napari_dasl.errors import ProjectError
 from napari_dasl.networks.region.boxes import encode, iou, to_corners
 from napari_dasl.networks.region.network import RegionOutput
 
@@ -183,3 +184,27 @@ def test_weights_survive_a_state_dict_and_predict_the_same():
     with torch.no_grad():
         assert torch.equal(one(image).logits, other(image).logits)
         assert torch.equal(one(image).fine, other(image).fine)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_pooling_takes_the_highest_of_each_cell_and_needs_no_other_weights(dims):
+    aligned, pooled = build(dims, refine=True), build(dims, refine=True, pooling="pool")
+    pooled.load_state_dict(aligned.state_dict())
+    shape, cubes = (32,) * dims, torch.tensor([[16.3] * dims + [10.7]])
+    place = (0, slice(None), *(16,) * dims)
+    with torch.no_grad():
+        output = aligned(torch.randn(1, 1, *shape))
+        output.fine[place] = 9.0
+        for network, highest in ((aligned, False), (pooled, True)):
+            seen = []
+            network.mask_head.tower.register_forward_pre_hook(lambda _, given, seen=seen: seen.append(given[0]))
+            network.mask_logits(output.fine, cubes, torch.tensor([0]), torch.tensor([0]))
+            assert bool((seen[0][0, 0].amax() == 9.0).item()) == highest
+        first, second = (n.refined(output, cubes, torch.tensor([0]))[0] for n in (aligned, pooled))
+        assert not torch.equal(first, second)
+        assert pooled.detect(output, shape, score=0.0, limit=2)[0].masks.shape == (2, *(8,) * dims)
+
+
+def test_a_pooling_that_there_is_not_is_refused():
+    with pytest.raises(ProjectError, match="align, pool"):
+        build(pooling="crop")

@@ -56,14 +56,6 @@ def test_a_region_reads_its_own_image(resize):
     assert float(found[0].std()) == pytest.approx(0, abs=1e-6)
 
 
-def test_more_points_a_cell_are_averaged():
-    torch.manual_seed(1)
-    image, corners, index = torch.randn(1, 2, 16, 16), torch.tensor([[1.0, 2.0, 13.0, 15.0]]), torch.tensor([0])
-    fine = roi_align(image, corners, index, (8, 12))
-    coarse = roi_align(image, corners, index, (4, 6), sampling=2)
-    torch.testing.assert_close(coarse, torch.nn.functional.avg_pool2d(fine, 2))
-
-
 @BOTH
 @pytest.mark.parametrize("dims", [2, 3])
 def test_outside_the_image_there_is_nothing(resize, dims):
