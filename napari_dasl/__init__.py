@@ -7,6 +7,8 @@ The Python interface has the nouns of the command line::
     with nd.Project.open("my-study") as project:
         result = nd.rounds.run(project, nd.RoundPlan(minutes=5))
         first = nd.rounds.rank(project).scores[0]
+        nd.rounds.run(project, nd.RoundPlan(preset="patch-growth-resource"))
+        nd.rounds.run(project, nd.RoundPlan(curriculum=nd.CurriculumConfig(scorer="size", pacing="quantile-groups")))
 
 Names are loaded when they are first used, so that ``import napari_dasl`` costs nothing.
 """
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_dasl import active, metrics, networks, rounds, volumes
     from napari_dasl.errors import Cancelled, DaslError, InputError, WorkError
-    from napari_dasl.project import Project, ProjectConfig
+    from napari_dasl.project import CurriculumConfig, Project, ProjectConfig, Recipe
     from napari_dasl.rounds.plan import RoundPlan, RoundResult
     from napari_dasl.volumes import Geometry, Volume
     from napari_dasl.volumes import read as read_volume
@@ -29,11 +31,13 @@ __version__ = "0.1.0"
 _MODULES = ("active", "metrics", "networks", "rounds", "volumes")
 _HOME = {
     "Cancelled": "errors",
+    "CurriculumConfig": "project",
     "DaslError": "errors",
     "Geometry": "volumes",
     "InputError": "errors",
     "Project": "project",
     "ProjectConfig": "project",
+    "Recipe": "project",
     "RoundPlan": "rounds.plan",
     "RoundResult": "rounds.plan",
     "Volume": "volumes",
@@ -43,11 +47,13 @@ _HOME = {
 
 __all__ = [
     "Cancelled",
+    "CurriculumConfig",
     "DaslError",
     "Geometry",
     "InputError",
     "Project",
     "ProjectConfig",
+    "Recipe",
     "RoundPlan",
     "RoundResult",
     "Volume",

@@ -15,6 +15,7 @@ from napari_dasl.project.config import (
     SelfpacedConfig,
     TrainingConfig,
 )
+from napari_dasl.project.curriculum_config import CurriculumConfig, Recipe
 from napari_dasl.project.records import (
     AddResult,
     Case,
@@ -41,6 +42,7 @@ __all__ = [
     "AddResult",
     "Case",
     "CaseState",
+    "CurriculumConfig",
     "Difficulty",
     "Draft",
     "Effort",
@@ -54,6 +56,7 @@ __all__ = [
     "PseudoLabel",
     "PseudoReview",
     "RankingConfig",
+    "Recipe",
     "Revision",
     "Round",
     "Score",

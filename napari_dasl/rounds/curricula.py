@@ -52,6 +52,7 @@ FILE = "curriculum.json"
 WHOLE = ("three-stage", "whole-patch", "patch-whole", "whole")
 """Stages that are made of the sizes of scans and lesions."""
 _PACING = ("groups", "lengths", "start", "increase", "step", "thresholds", "full")
+_FEW = 3  # stages that are named one by one
 _ORDERS = {"easy": "easy cases first", "hard": "hard cases first", "random": "cases in random order"}
 
 
@@ -269,10 +270,11 @@ def told(config: CurriculumConfig, schedule: Schedule | None, cases: int) -> str
         parts.append(f"{_ORDERS[config.order]}{by} (pacing {schedule.pacing.name})")
         if schedule.pacing.name in ("quantile-groups", "equal-steps") and cases < schedule.pacing.groups:
             parts.append(f"{cases} cases for {schedule.pacing.groups} groups, so that some groups add none")
-    first, last = schedule.stages[0], schedule.stages[-1]
     if config.stages != "constant":
-        number = f"{len(schedule.stages)} stage{'s' * (len(schedule.stages) != 1)}"
-        parts.append(f"{number} ({config.stages}), patches from {_shape(first.patch)} to {_shape(last.patch)}")
+        number = len(schedule.stages)
+        shapes = [_shape(stage.patch) for stage in schedule.stages]
+        way = ", ".join(shapes) if number <= _FEW else f"from {shapes[0]} to {shapes[-1]}"
+        parts.append(f"{number} stage{'s' * (number != 1)} ({config.stages}), patches {way}")
     return f"This round follows a curriculum: {'; '.join(parts)}."
 
 

@@ -203,6 +203,19 @@ class TestScorers:
         rounds.run(study, plan)
         assert frozen(study)["difficulty"] != [9, 8, 7, 6, 5]
 
+    def test_a_round_with_pseudo_labels_takes_both_kinds_in_at_the_same_pace(self, project, script, pool):
+        script.losses = {name: 0.1 * number for number, name in enumerate(pool, 1)}
+        script.dice = [0.8, 0.8]
+        rounds.run(project, RoundPlan(phase="al", device="cpu"))
+        project.update_config(selfpaced__quantile=0.8, curriculum__scorer="size", curriculum__pacing="linear")
+        rounds.run(project, RoundPlan(phase="spl", device="cpu"))
+        found = dict(zip(frozen(project)["cases"], frozen(project)["difficulty"], strict=True))
+        human = {found[case.id] for case in project.training_cases()}
+        taken = [found[name] for name in pool if name in found]
+        assert len(taken) == len(found) - 6 > 2
+        assert taken == sorted(taken)
+        assert set(taken) <= human
+
     def test_pseudo_labels_are_spread_among_human_labels_by_their_own_loss(self):
         human = np.array([30.0, 10.0, np.nan, 20.0])
         assert spread(human, np.array([0.3, 0.1, 0.2])).tolist() == [30, 10, 20]
