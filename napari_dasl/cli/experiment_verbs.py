@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,7 @@ from napari_dasl.cli.simulate_verbs import seeds_of
 from napari_dasl.errors import InputError
 
 if TYPE_CHECKING:
-    import argparse
+    from collections.abc import Sequence
 
     from napari_dasl.cli.console import Output
 
@@ -61,13 +63,27 @@ def _settings(words: list[str] | None) -> dict[str, str]:
     return found
 
 
-def help_text() -> str:
-    """The experiments with what each can be told, for ``--help``."""
+class ShowSettings(argparse.Action):
+    """``--settings``: print what each experiment can be told, and leave."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, **options)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        """Print and leave."""
+        sys.stdout.write(settings_text() + "\n")
+        parser.exit()
+
+
+def settings_text() -> str:
+    """Every experiment with its networks and settings."""
     from napari_dasl.experiments import NAMES, find
 
-    lines: list[Any] = []
+    lines: list[str] = []
     for name in NAMES:
         found = find(name)
-        lines += [f"  {name}: {found.sentence}", f"      networks: {', '.join(found.networks)}"]
-        lines += [f"      --set {option.name}={option.default}: {option.sentence}" for option in found.options]
+        lines += [f"{name}: {found.sentence}", f"    --network {' | '.join(found.networks)}"]
+        for option in found.options:
+            default = "" if option.default is None else option.default
+            lines.append(f"    --set {option.name}={default}  {option.sentence}")
     return "\n".join(lines)

@@ -385,6 +385,7 @@ def _experiment_verb(verbs: Any) -> None:
     play.add_argument("--network", choices=tuple(FAMILIES), help="the network to train (the experiment's)")
     play.add_argument("--arms", type=_names, metavar="A,B", help="only these (all)")
     play.add_argument("--set", nargs="+", action="extend", metavar="KEY=VALUE", help="settings of the experiment")
+    play.add_argument("--settings", action=experiment_verbs.ShowSettings, help="list the settings of each, and leave")
     play.add_argument("--modality", choices=("CT", "PET", "MR"), help="where the files do not say it")
     play.add_argument("--group", metavar="SEP", help="a case belongs to the patient before the last SEP of its name")
     play.add_argument("--jobs", type=_count, default=1, metavar="N", help="runs side by side (1)")

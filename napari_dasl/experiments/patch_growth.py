@@ -5,7 +5,7 @@ Four arms with the same optimiser steps: ``constant``, ``resource`` (the planned
 tested with the patch of the plan; half of the patches are centred on a labelled voxel.
 
 The plan's patch covers the median training scan, rounded up to what the network divides: at 1 mm a hippocampus comes to
-40 × 56 × 40 for the U-Net (steps of 8: 15 stages), 48 × 64 × 48 for UNETR (16: 9 stages, 8 without the one of a single
+40 × 56 × 40 for the U-Net (steps of 8: 15 stages), 48 × 64 × 48 for UNETR (16: 8 stages, 7 without the one of a single
 token) and 64 × 64 × 64 for SwinUNETR (32: 4, or 3 without it). Growth means little with fewer than two steps along an
 axis, so no side is shorter than that. ``--set patch=…`` says otherwise.
 """

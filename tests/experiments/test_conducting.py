@@ -130,6 +130,13 @@ def test_what_cannot_be_done_is_refused_with_a_hint(tmp_path, scans, capsys):
     assert "key=value" in capsys.readouterr().err
 
 
+def test_the_settings_of_every_experiment_are_listed(capsys):
+    assert main(["experiment", "--settings"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"{name}: " in text for name in NAMES)
+    assert "--set order=2025  Which axis grows" in text
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_experiment_says_what_it_is(name):
     found = find(name)
