@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_dasl.errors import InputError
+from napari_dasl.events import never
 from napari_dasl.experiments import statistics, tables
 from napari_dasl.experiments.arms import Arm, Row, changed, settled
 from napari_dasl.experiments.data import split
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from napari_dasl.events import CancelCheck, Report
     from napari_dasl.experiments.arms import Protocol, Run
     from napari_dasl.rounds.simulation import Simulation
+    from napari_dasl.rounds.simulation.material import Material
     from napari_dasl.training.plan import TrainingPlan
 
 PUBLISHED = ((50, 0.56, 0.87), (100, 0.59, 0.90), (150, 0.62, 0.92), (None, 0.64, 0.95))
@@ -96,9 +98,19 @@ def prepare(protocol: Protocol) -> Protocol:
 
     if protocol.steps is None:
         raise InputError("The rounds of this experiment are as long as --steps says.", "Leave --minutes out.")
-    simulation(protocol, _strategies(protocol), (0,))
+    gathered(protocol, simulation(protocol, _strategies(protocol), (0,)))  # refuses what cannot be done, before any run
     plan = TrainingPlan.from_file(project_of(protocol) / PLAN_FILE)
     return replace(protocol, precision=plan.precision)
+
+
+def gathered(protocol: Protocol, spec: Simulation, cancelled: CancelCheck = never) -> Material:
+    """The scans of the project and the test cases, which all runs share."""
+    from napari_dasl.project import Project
+    from napari_dasl.rounds.simulation import material
+
+    folder = project_of(protocol)
+    with alone(protocol.work / "turns", cancelled), Project.open(folder) as project:
+        return material.gather(project, spec)
 
 
 def simulation(protocol: Protocol, strategies: Sequence[str], seeds: Sequence[int]) -> Simulation:
@@ -132,17 +144,11 @@ def simulation(protocol: Protocol, strategies: Sequence[str], seeds: Sequence[in
 def perform(protocol: Protocol, run: Run, report: Report, cancelled: CancelCheck) -> Row:
     """One strategy from one draw of labels, round after round; it goes on where its project stands."""
     from napari_dasl.experiments.performing import device_name
-    from napari_dasl.project import Project
-    from napari_dasl.rounds.simulation import material
     from napari_dasl.rounds.simulation import run as simulated
     from napari_dasl.training.device import choose
 
     spec = simulation(protocol, (run.arm.name,), (run.seed,))
-    folder = project_of(protocol)
-    # The first run makes the project of the test cases, which all of them share.
-    with alone(protocol.work / "turns", cancelled), Project.open(folder) as project:
-        shared = material.gather(project, spec)
-    one = simulated.Run(spec.arms[0], run.seed, spec, shared)
+    one = simulated.Run(spec.arms[0], run.seed, spec, gathered(protocol, spec, cancelled))
     curve = simulated.perform(one, report=report, cancelled=cancelled).cut(spec.rounds + 1)
     last = curve.points[-1]
     points = [
