@@ -204,6 +204,9 @@ def schedule_of(
     if config.stages in WHOLE and choice.whole_batch < plan.least_batch > 1:
         # A network that normalises over the batch cannot learn from one scan at a time.
         choice = replace(choice, whole_batch=plan.least_batch)
+    if _by_instance(plan) and choice.bottleneck < 2:
+        # Normalised by itself, the one voxel of the smallest patch's deepest map would always be 0.
+        choice = replace(choice, bottleneck=2)
     stages = plan_stages(
         choice,
         plan.patch,
@@ -276,6 +279,11 @@ def told(config: CurriculumConfig, schedule: Schedule | None, cases: int) -> str
         way = ", ".join(shapes) if number <= _FEW else f"from {shapes[0]} to {shapes[-1]}"
         parts.append(f"{number} stage{'s' * (number != 1)} ({config.stages}), patches {way}")
     return f"This round follows a curriculum: {'; '.join(parts)}."
+
+
+def _by_instance(plan: TrainingPlan) -> bool:
+    """Whether the network normalises each feature of each patch by itself."""
+    return plan.network in ("unetr", "swin-unetr") or plan.network_options.get("norm") == "se"
 
 
 def _frozen(values: dict[str, Any], names: list[str]) -> Schedule | None:

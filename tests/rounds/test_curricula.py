@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -288,24 +287,36 @@ class TestTheRecipe:
         assert [(one.rule, one.lower, one.upper) for one in found.normalisation] == [("window", -150, 250)]
 
     def test_a_value_that_does_not_go_with_the_network_is_refused(self, study):
-        plan = replace_network(rounds.training_plan(study))
+        plan = normalised_over_the_batch(rounds.training_plan(study))
         with pytest.raises(InputError, match="batch of 1"):
             curricula.cooked(plan, Recipe(batch=1))
 
 
-def replace_network(plan):
+def normalised_over_the_batch(plan):
     """The plan of a network that normalises over the batch."""
     options = {"channels": [4, 8], "strides": [1, 2], "norm": "batch"}
     return TrainingPlan.model_validate(plan.model_dump() | {"network": "residual-se-unet", "network_options": options})
 
 
 def test_a_network_that_normalises_over_the_batch_gets_two_whole_scans(study):
-    plan = replace_network(rounds.training_plan(study))
+    plan = normalised_over_the_batch(rounds.training_plan(study))
     sizes = curricula.Sizes((4, 4, 4), (20, 24, 28))
     config = curricula.of_preset("liver-three-stage")[0]
     made = curricula.schedule_of(config, plan, [None] * 3, None, sizes, 0, 9)
     assert [stage.batch >= 2 for stage in made.stages] == [True, True, True]
-    assert replace(made.stages[0], share=0).batch == 2
+    assert made.stages[0].batch == 2
+
+
+def test_patches_that_a_network_would_normalise_to_nothing_are_left_out(study):
+    plan = normalised_over_the_batch(rounds.training_plan(study))
+    config = curricula.of_preset("patch-growth-resource")[0]
+    by_batch = curricula.schedule_of(config, plan, [None] * 3, None, None, 0, 100)
+    options = plan.network_options | {"norm": "se"}
+    by_instance = curricula.schedule_of(
+        config, plan.model_copy(update={"network_options": options}), [None] * 3, None, None, 0, 100
+    )
+    assert by_batch.stages[0].patch == (2, 2, 2)
+    assert [stage.patch for stage in by_instance.stages] == [stage.patch for stage in by_batch.stages[1:]]
 
 
 def test_a_random_order_needs_no_scorer_and_keeps_the_pacing(study):
