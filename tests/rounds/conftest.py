@@ -1,7 +1,8 @@
-"""A project small enough that a round takes a second: bright balls in noise, drawn and read like any MR scan."""
+"""A project small enough that a round takes seconds: bright balls in noise, drawn and read like any MR scan."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +12,12 @@ import nibabel
 import numpy as np
 import pytest
 
+from napari_dasl.events import Event
 from napari_dasl.project import Project, Score, setup
+from napari_dasl.rounds.conductor import run
 from napari_dasl.rounds.guarding import before_cases, summarise
 from napari_dasl.rounds.models import WEIGHTS
-from napari_dasl.rounds.plan import GuardResult, PredictResult
+from napari_dasl.rounds.plan import GuardResult, PredictResult, RoundPlan, RoundResult
 from napari_dasl.rounds.ranking import Ranking
 from napari_dasl.training.cases import CaseData
 
@@ -41,14 +44,56 @@ def balls(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def project_folder(balls: Path, tmp_path: Path) -> Path:
-    """A project of the fourteen scans, eight of them labelled, two of these held back."""
-    made = setup.make(
-        tmp_path / "study", images=balls / "images", labels=balls / "labels", modality="MR", annotated=8, seed=0
-    )
+@pytest.fixture(scope="session")
+def fresh(balls: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of the fourteen scans, eight of them labelled, two of these held back; copy it to work in it."""
+    folder = tmp_path_factory.mktemp("fresh") / "study"
+    made = setup.make(folder, images=balls / "images", labels=balls / "labels", modality="MR", annotated=8, seed=0)
     assert (made.cases, made.annotated, made.guard) == (14, 8, 2)
     return made.folder
+
+
+@dataclass(frozen=True)
+class Played:
+    """A project after a first round with a real network: read it, or copy it to go on.
+
+    ``heard`` is what the round reported.
+    """
+
+    folder: Path
+    result: RoundResult
+    heard: tuple[Event, ...]
+
+    def copy(self, tmp_path: Path) -> Path:
+        """Return the project of its own that a test may change."""
+        return Path(shutil.copytree(self.folder, tmp_path / "study"))
+
+
+def play(fresh: Path, folder: Path, plan: RoundPlan) -> Played:
+    """Run the first round of a copy of *fresh*."""
+    heard: list[Event] = []
+    shutil.copytree(fresh, folder)
+    with Project.open(folder) as found:
+        result = run(found, plan, report=heard.append)
+    return Played(folder, result, tuple(heard))
+
+
+@pytest.fixture(scope="session")
+def short_round(fresh: Path, tmp_path_factory: pytest.TempPathFactory) -> Played:
+    """A round of four steps, after which the network knows nothing."""
+    return play(fresh, tmp_path_factory.mktemp("short") / "study", RoundPlan(steps=4, device="cpu"))
+
+
+@pytest.fixture(scope="session")
+def long_round(fresh: Path, tmp_path_factory: pytest.TempPathFactory) -> Played:
+    """A round long enough that the balls are found."""
+    return play(fresh, tmp_path_factory.mktemp("long") / "study", RoundPlan(steps=80, device="cpu"))
+
+
+@pytest.fixture
+def project_folder(fresh: Path, tmp_path: Path) -> Path:
+    """A project of one's own: fourteen scans, eight of them labelled, two of these held back."""
+    return Path(shutil.copytree(fresh, tmp_path / "study"))
 
 
 @pytest.fixture

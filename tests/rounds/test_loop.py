@@ -16,9 +16,8 @@ from napari_dasl import rounds
 from napari_dasl.project import Project
 from napari_dasl.rounds import RoundPlan, phases
 
-SHORT = RoundPlan(steps=20, start="active", device="cpu")
-LONGER = RoundPlan(steps=80, device="cpu")
-"""Enough that the balls are found."""
+SHORT = RoundPlan(steps=6, start="active", device="cpu")
+DISTURBED = RoundPlan(phase="spl", steps=24, seed=3, device="cpu", predict=False)
 
 KILLED = """
 import sys
@@ -30,8 +29,15 @@ from napari_dasl.training.loop import train
 
 train.__kwdefaults__["save_seconds"] = 0.0
 with Project.open(Path(sys.argv[1])) as project:
-    rounds.run(project, RoundPlan(phase="spl", steps=40, seed=3, device="cpu", predict=False))
+    rounds.run(project, RoundPlan.model_validate_json(sys.argv[2]))
 """
+
+
+@pytest.fixture
+def project(long_round, tmp_path):
+    """A project whose first network finds the balls."""
+    with Project.open(long_round.copy(tmp_path)) as found:
+        yield found
 
 
 @pytest.fixture
@@ -41,10 +47,9 @@ def lenient(project):
     return project
 
 
-def test_spl_al_spl_from_the_first_label_to_the_last_round(lenient, balls):
-    first = rounds.run(lenient, LONGER)
-    assert first.phase == "al"
-    assert first.asked == []
+def test_spl_al_spl_from_the_first_label_to_the_last_round(lenient, balls, long_round):
+    assert long_round.result.phase == "al"
+    assert long_round.result.asked == []
 
     second = rounds.run(lenient, SHORT)
     assert second.promoted
@@ -70,11 +75,10 @@ def test_spl_al_spl_from_the_first_label_to_the_last_round(lenient, balls):
     assert not again & set(second.asked)
 
 
-def test_a_killed_spl_round_resumes_to_the_same_weights(lenient, project_folder, tmp_path):
-    rounds.run(lenient, LONGER.model_copy(update={"predict": False}))
-    copy = shutil.copytree(project_folder, tmp_path / "undisturbed")
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(project_folder)])
-    folder = project_folder / "rounds" / "0002"
+def test_a_killed_spl_round_resumes_to_the_same_weights(lenient, tmp_path):
+    copy = shutil.copytree(lenient.folder, tmp_path / "undisturbed")
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(lenient.folder), DISTURBED.model_dump_json()])
+    folder = lenient.folder / "rounds" / "0002"
     try:
         deadline = time.monotonic() + 120
         while not (folder / "state" / "state.pt").exists():
@@ -91,17 +95,16 @@ def test_a_killed_spl_round_resumes_to_the_same_weights(lenient, project_folder,
     assert resumed.phase == "spl"
     assert (folder / "pseudo.json").read_text(encoding="utf-8") == frozen
     with Project.open(copy) as other:
-        whole = rounds.run(other, RoundPlan(phase="spl", steps=40, seed=3, device="cpu", predict=False))
+        whole = rounds.run(other, DISTURBED)
         assert whole.trained_on == resumed.trained_on
         assert weights(other, whole.model) == weights(lenient, resumed.model)
 
 
-def test_a_careless_annotator_damages_neither_labels_nor_the_active_model(project):
-    good = rounds.run(project, LONGER.model_copy(update={"predict": False}))
+def test_a_careless_annotator_damages_neither_labels_nor_the_active_model(project, long_round):
+    good = long_round.result
     cases = project.training_cases()
     before = {case.id: (project.labels(case.id)[-1].sha256, project.read_label(case.id)) for case in cases}
     predicted = project.pool()[0].id
-    rounds.predict(project, [predicted])
     drawn = project.prediction(predicted).probability()
     masks = [mask for _, mask in before.values()]
     for number, case in enumerate(cases):
@@ -109,7 +112,7 @@ def test_a_careless_annotator_damages_neither_labels_nor_the_active_model(projec
         careless = [np.zeros_like(mask), np.roll(mask, 9, axis=(1, 2)), 1 - masks[number - 1]][number % 3]
         project.record_label(case.id, careless, author="in a hurry")
 
-    bad = rounds.run(project, LONGER.model_copy(update={"phase": "al", "predict": False}))
+    bad = rounds.run(project, RoundPlan(phase="al", steps=40, device="cpu", predict=False))
     assert not bad.promoted
     assert "Guard Dice fell" in bad.reason
     assert bad.guard.dice < bad.guard.before - 0.05
