@@ -25,8 +25,8 @@ _WIDTHS = {
     Column.PICTURE: 54,
     **dict.fromkeys(SCORER_COLUMNS, 88),
 }
-LEAST_HEIGHT, LEAST_BESIDE = 110, 66
-"""Least height in pixels, and that beside the panel of difficulty."""
+LEAST_HEIGHT, LEAST_BESIDE, LEAST_LOW = 110, 150, 66
+"""Least height in pixels; that beside the panel of difficulty; and that in a low window."""
 _PICTURE_HEIGHT = 50
 _NAME_WIDTH = 68
 _IN_THE_WAY = (Column.SCORE, Column.UNCERTAINTY, Column.SIMILARITY, Column.MINUTES, *SCORER_COLUMNS)

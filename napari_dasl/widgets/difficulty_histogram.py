@@ -105,5 +105,5 @@ class DifficultyHistogram(QWidget):
         self._graphics = graphics
 
 
-LEGEND = f"<span style='color:{_LABELLED}'>■</span> labelled&nbsp;&nbsp;▨ not labelled"
+LEGEND = f"<span style='color:{_LABELLED}'>■</span> labelled&nbsp;&nbsp;▨ not yet"
 """What the bars mean, as rich text."""

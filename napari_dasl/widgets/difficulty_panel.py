@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from napari_dasl.widgets.snapshot import Row
 
 FIRST = "size"
-_ROOMY = 850
+ROOMY = 850
 """Pixels of the window's height below which the line under the histogram is left to its tooltip."""
 _QUIET = "color: #a0a0a0;"
 _EASY, _HARD = (86, 180, 233), (213, 94, 0)  # Okabe and Ito's sky blue and vermilion
@@ -241,7 +241,7 @@ class DifficultyPanel(QWidget):
     def showEvent(self, event: QShowEvent) -> None:
         """Draw what was not drawn while nobody looked; on a low screen the list needs the room."""
         super().showEvent(event)
-        self._low = self.window().height() < _ROOMY
+        self._low = self.window().height() < ROOMY
         self.histogram.setFixedHeight(LOW if self._low else HEIGHT)
         self._show()
 

@@ -21,8 +21,8 @@ from superqt import QElidingLabel
 
 from napari_dasl.project.records import CaseState
 from napari_dasl.widgets.case_menu import CaseMenu
-from napari_dasl.widgets.case_table import LEAST_BESIDE, LEAST_HEIGHT, CaseTable
-from napari_dasl.widgets.difficulty_panel import DifficultyPanel
+from napari_dasl.widgets.case_table import LEAST_BESIDE, LEAST_HEIGHT, LEAST_LOW, CaseTable
+from napari_dasl.widgets.difficulty_panel import ROOMY, DifficultyPanel
 from napari_dasl.widgets.difficulty_reading import reading_of_correlations
 from napari_dasl.widgets.difficulty_rows import scorers_of
 from napari_dasl.widgets.jobs import run_in_background
@@ -47,7 +47,7 @@ from napari_dasl.widgets.worklist_model import (
 
 if TYPE_CHECKING:
     import napari.viewer  # napari passes the viewer to a widget whose annotation reads exactly like this
-    from qtpy.QtGui import QAction
+    from qtpy.QtGui import QAction, QResizeEvent
 
     from napari_dasl.errors import DaslError
 
@@ -130,6 +130,10 @@ class WorklistWidget(QWidget):
         self.search.setMinimumWidth(60)
         self.search.textChanged.connect(self.proxy.show_text)
         line.addWidget(self.search, 1)
+        self.show_all = _tool(self, "Show all", "Take every filter off the list.")
+        self.show_all.clicked.connect(self.clear_filters)
+        self.show_all.hide()
+        line.addWidget(self.show_all)
         return line
 
     def _build_order(self) -> QHBoxLayout:
@@ -154,9 +158,6 @@ class WorklistWidget(QWidget):
         self.strategies = menu.addMenu("Rank by")
         self._strategy_group = QActionGroup(menu)
         self.order.setMenu(menu)
-        self.show_all = _tool(self, "Show all", "Take every filter off the list.")
-        self.show_all.clicked.connect(self.clear_filters)
-        self.show_all.hide()
         self.by_difficulty = _tool(
             self, "▂▅▇", "By difficulty: how the cases spread from easy to hard, groups, and the hardest unlabelled."
         )
@@ -164,7 +165,7 @@ class WorklistWidget(QWidget):
         self.by_difficulty.setCheckable(True)
         self.by_difficulty.toggled.connect(self._show_difficulty)
         line.addWidget(self.words, 1)
-        for button in (self.show_all, self.by_difficulty, self.order):
+        for button in (self.by_difficulty, self.order):
             line.addWidget(button, 0, Qt.AlignmentFlag.AlignTop)
         return line
 
@@ -244,6 +245,7 @@ class WorklistWidget(QWidget):
             self.select_case(case_id)
             index = self.proxy.mapFromSource(self.model.index(number, int(Column.CASE)))
             self.table.scrollTo(index, QAbstractItemView.ScrollHint.EnsureVisible)
+        self.difficulty.mark(self.selected_case() or case_id)
 
     def _selected(self, index: QModelIndex, _before: QModelIndex) -> None:
         row: Row | None = index.data(ROW_ROLE) if index.isValid() else None
@@ -336,6 +338,7 @@ class WorklistWidget(QWidget):
         hidden = len(self.model.rows) - self.proxy.rowCount()
         self.words.setText(f"{words} {hidden} hidden by the filter." if hidden else words)
         self.show_all.setVisible(hidden > 0)
+        self._keep_room()
         ranked = column is Column.RANK and not self.proxy.shuffled
         self.warning.setText(snapshot.order_warning)
         self.warning.setToolTip(snapshot.order_warning)
@@ -352,7 +355,9 @@ class WorklistWidget(QWidget):
 
     def _show_difficulty(self, shown: bool) -> None:
         self.difficulty.setVisible(shown)
-        self.table.setMinimumHeight(LEAST_BESIDE if shown else LEAST_HEIGHT)
+        beside = LEAST_LOW if self.window().height() < ROOMY else LEAST_BESIDE
+        self.table.setMinimumHeight(beside if shown else LEAST_HEIGHT)
+        self._keep_room()
         if shown:
             if self._correlations is None:  # it may read many labels: not before somebody looks
                 self._correlations = ProjectReader(self.session, reading_of_correlations, {})
@@ -363,6 +368,16 @@ class WorklistWidget(QWidget):
         self.table.show_difficulty(None)
         if self.table.isColumnHidden(self.proxy.sortColumn()):
             self.order_by("rank")
+
+    def _keep_room(self) -> None:
+        """Ask for the height at which nothing overlaps: Qt leaves wrapped lines out of a widget's least height."""
+        wanted = self.layout().minimumHeightForWidth(self.width()) if self.difficulty.isVisibleTo(self) else 0
+        self.setMinimumHeight(wanted)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Keep room for what wraps at another width."""
+        super().resizeEvent(event)
+        self._keep_room()
 
     def _scorer_chosen(self, scorer: str) -> None:
         column = COLUMN_OF[scorer]

@@ -90,6 +90,8 @@ def test_the_histogram_shows_where_the_selected_case_lies(worklist):
     assert histogram.here > easiest
     worklist.select_case("P-2")
     assert histogram.here is None
+    worklist.session.case_opened.emit("P-4")
+    assert histogram.here == easiest
 
 
 def test_what_is_missing_is_measured_beside_the_window(worklist, qtbot):
