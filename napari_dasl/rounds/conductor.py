@@ -42,7 +42,7 @@ from napari_dasl.rounds.guarding import judge, why_not
 from napari_dasl.rounds.journal import Journal
 from napari_dasl.rounds.models import keep
 from napari_dasl.rounds.plan import GuardResult, RoundPlan, RoundResult
-from napari_dasl.rounds.planning import choose_guard_if_missing, same_network, training_plan
+from napari_dasl.rounds.planning import choose_guard_if_missing, same_network, same_scans, training_plan
 from napari_dasl.rounds.predicting import predict_cases
 from napari_dasl.rounds.ranking import rank_and_store
 from napari_dasl.rounds.stage import Stage
@@ -153,6 +153,10 @@ def _begin(project: Project, request: RoundPlan, report: Report) -> Round:
     if request.start == "project" and active is not None and not same_network(plan, active.folder):
         start = "scratch"
         report(Log(text="The network of the training plan is not that of the active model: this round trains anew."))
+    elif start == "active" and active is not None and not same_scans(plan, active.folder):
+        report(
+            Log(text="This round prepares the scans in another way than the active model saw them; it goes on anyway.")
+        )
     return project.new_round(
         decision.phase,
         {

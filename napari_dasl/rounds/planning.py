@@ -81,6 +81,12 @@ def same_network(plan: TrainingPlan, model_folder: Path) -> bool:
     return _architecture(plan) == _architecture(other)
 
 
+def same_scans(plan: TrainingPlan, model_folder: Path) -> bool:
+    """Whether scans are prepared for *plan* as they were for the model in *model_folder*, if that is known."""
+    path = model_folder / PLAN_FILE
+    return not path.exists() or TrainingPlan.from_file(path).prepared_hash == plan.prepared_hash
+
+
 def _architecture(plan: TrainingPlan) -> str:
     told = {
         **plan.network_options,

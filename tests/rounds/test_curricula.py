@@ -139,6 +139,16 @@ def test_a_resumed_round_follows_the_very_same_curriculum(study):
     assert weights(study, resumed) == expected
 
 
+def test_scans_prepared_in_another_way_than_for_the_active_model_are_said(study):
+    heard = []
+    rounds.run(study, SHORT)
+    rounds.run(study, SHORT.model_copy(update={"start": "active"}), report=heard.append)
+    assert not any("in another way" in event.text for event in heard if isinstance(event, Log))
+    recipe = Recipe(effective_range="body")
+    rounds.run(study, SHORT.model_copy(update={"start": "active", "recipe": recipe}), report=heard.append)
+    assert any("in another way" in event.text for event in heard if isinstance(event, Log))
+
+
 def test_a_plain_curriculum_has_the_bits_of_none(study):
     first = rounds.run(study, SHORT)
     second = rounds.run(study, SHORT.model_copy(update={"curriculum": CurriculumConfig(), "recipe": Recipe()}))
