@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from napari_dasl.training.plan import TrainingPlan
 
 
+PROCESSOR = "processor"
+"""How the device of a row begins that was made without a GPU."""
+
+
 @dataclass(frozen=True)
 class Fitted:
     """A training of a run: the weights, and what it took. ``cpu`` is None where it was interrupted."""
@@ -298,4 +302,4 @@ def device_name(device: Any) -> str:
         import torch
 
         return str(torch.cuda.get_device_name(device))
-    return f"processor of {os.cpu_count()} cores"
+    return f"{PROCESSOR} of {os.cpu_count()} cores"

@@ -39,6 +39,7 @@ def row(arm, seed, dice, seconds=10.0, **more):
         steps=10,
         seconds=seconds,
         cpu_seconds=more.pop("cpu", seconds / 2),
+        device=more.pop("device", "processor of 2 cores"),
         **more,
     )
 

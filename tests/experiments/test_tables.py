@@ -44,6 +44,14 @@ def test_time_is_compared_over_the_seeds_that_both_have_and_dice_over_their_case
     assert patch_growth.compared([make_row("resource", 9, (1, 1))], constant) == {}
 
 
+def test_both_clocks_must_say_half_and_beside_a_gpu_the_processor_says_nothing(make_row):
+    constant = make_row("constant", 0, (0.8, 0.6), 10, cpu=5)
+    busy = patch_growth.compared([make_row("resource", 0, (0.8, 0.6), 4, cpu=3)], [constant])
+    assert "not held" in patch_growth.claim(busy)
+    there = {"cpu": 3, "device": "NVIDIA H200"}
+    assert patch_growth.compared([make_row("resource", 0, (0.8, 0.6), 4, **there)], [constant])["cpu_ratio"] is None
+
+
 @pytest.mark.parametrize(
     ("dice", "seconds", "words"),
     [((0.795, 0.595), 5.0, ": held here"), ((0.78, 0.58), 4.0, "not held"), ((0.8, 0.6), 5.1, "not held")],
