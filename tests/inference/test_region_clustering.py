@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from napari_dasl.inference.region.candidates import Part, overlaps, to_corners, trust
-from napari_dasl.inference.region.clustering import FEW, MEMBERS, SHOWN, cluster, wanted
+from napari_dasl.inference.region.clustering import FEW, MEMBERS, MOST, SHOWN, cluster, wanted
 
 WHOLE = [(0, 0, 0, 64, 64, 64)]
 PAIR = [(0, 0, 0, 64, 64, 40), (0, 0, 24, 64, 64, 64)]  # overlap from 24 to 40
@@ -183,6 +183,13 @@ class TestWanted:
         assert [one.score for one in cluster(found, 0.3)] == pytest.approx(scores[: -FEW - 1 : -1])
         rows = [(*row[:2], row[2] + (SHOWN if i < 40 else 0), 0) for i, row in enumerate(rows)]
         assert len(cluster(candidates(rows, WHOLE), 0.3)) == 40
+
+    def test_of_very_many_findings_of_a_volume_the_best_are_kept(self, candidates):
+        places = list(itertools.product(range(4, 64, 8), repeat=3))
+        rows = [(0, (*place, 4), 0.1 + 0.001 * i, 0) for i, place in enumerate(places)]
+        found = cluster(candidates(rows, WHOLE), 0.3)
+        assert len(found) == MOST < len(rows)
+        assert min(one.score for one in found) == pytest.approx(rows[-MOST][2])
 
     def test_every_section_of_slices_above_the_floor_counts(self, candidates):
         places = list(itertools.product((8, 24, 40, 56), repeat=2))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from napari_dasl.inference.region.candidates import FLOOR, Finding, Part, overlaps, to_corners, trust
-from napari_dasl.inference.region.pasting import sample
+from napari_dasl.inference.region.pasting import LIMIT, sample
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +33,9 @@ SHOWN = 0.05
 
 FEW = 24
 """Findings that a volume has whatever their score: FROC curves reach to 8 false positives a scan."""
+
+MOST = 2 * LIMIT
+"""Findings of a volume of which masks are drawn, the best: twice as many as are shown, for some cover others."""
 
 MEMBERS = 3
 """Members of a cluster whose masks are averaged, those with the largest share. More change no boundary: on planted
@@ -65,9 +68,9 @@ def cluster(candidates: Candidates, overlap: float) -> list[Finding]:
     Returns
     -------
     list of Finding
-        By falling score; sections of slices are findings of their own. In volumes those above :data:`SHOWN` and at
-        least the best :data:`FEW`, all above :data:`~napari_dasl.inference.region.candidates.FLOOR`; clusters of
-        which no mask was drawn are none.
+        By falling score, all above :data:`~napari_dasl.inference.region.candidates.FLOOR`; sections of slices are
+        findings of their own. In volumes those from :data:`SHOWN` on, at least the best :data:`FEW` and at most
+        :data:`MOST` before some are joined or left out. Clusters of which no mask was drawn are none.
     """
     found: list[Finding] = []
     for (_, kind), views in _worthy(candidates, overlap).items():
@@ -126,11 +129,18 @@ def _worthy(candidates: Candidates, overlap: float) -> dict[tuple[int, int], lis
         for kind in np.unique(candidates.classes[slices == plane]):
             rows = np.flatnonzero((slices == plane) & (candidates.classes == kind))
             found[int(plane), int(kind)] = _seen_whole(_views(candidates, rows, int(plane), overlap))
-    scores = np.sort([view.score for views in found.values() for view in views])[::-1]
-    lowest = min(SHOWN, scores[FEW - 1]) if candidates.dims == 3 and len(scores) >= FEW else FLOOR
+    lowest = _lowest(np.array([view.score for views in found.values() for view in views]), candidates.dims)
     return {
         place: [view for view in views if view.score > FLOOR and view.score >= lowest] for place, views in found.items()
     }
+
+
+def _lowest(scores: NDArray[np.float64], dims: int) -> float:
+    """From which score on a view counts: in volumes :data:`SHOWN`, but for at least FEW and at most MOST of them."""
+    if dims == 2 or len(scores) < FEW:
+        return FLOOR
+    best = np.sort(scores)[::-1]
+    return max(min(SHOWN, float(best[FEW - 1])), float(best[MOST - 1]) if len(best) >= MOST else 0.0)
 
 
 def _views(candidates: Candidates, rows: NDArray[np.intp], plane: int, overlap: float) -> list[_View]:
