@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from napari_dasl.errors import Cancelled, InputError, WorkError
-from napari_dasl.events import CancelCheck, Log, Report, never, silent
+from napari_dasl.events import CancelCheck, Report, never, silent
 from napari_dasl.experiments import find
 from napari_dasl.experiments.arms import Protocol
 from napari_dasl.experiments.data import PHANTOMS, make_phantoms, read_study
 from napari_dasl.experiments.experiment import as_json, runs_of
 from napari_dasl.experiments.running import run_all, threads
-from napari_dasl.experiments.writing import write
+from napari_dasl.experiments.writing import need_matplotlib, write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,6 +89,7 @@ def conduct(request: Request, report: Report = silent, cancelled: CancelCheck = 
     WorkError
         Every run failed.
     """
+    need_matplotlib()
     started = time.monotonic()
     experiment = find(request.name)
     protocol = protocol_of(experiment, request)
@@ -179,6 +180,3 @@ def _study(experiment: Experiment, request: Request) -> Study:
     number, size = options.get("phantoms", PHANTOM_COUNT), options.get("size", "standard")
     folder = request.out.expanduser().resolve() / f"{PHANTOMS}-{number}-{size}"
     return make_phantoms(folder, experiment.phantoms, number, size=size)
-
-
-__all__ = ["Log", "Request", "conduct", "protocol_of"]

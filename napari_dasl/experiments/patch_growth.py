@@ -332,5 +332,3 @@ EXPERIMENT = Experiment(
     ),
     phantoms="mr",
 )
-
-__all__ = ["EXPERIMENT", "arms", "claim", "compared", "growing_patch"]
