@@ -64,7 +64,7 @@ def gradient(
     case of one slice: the slice). Its loss change is the loss on that very batch after the step less the one before it,
     both without dropout and in single precision, because the difference is small. The paper trains on batches of
     several slices and does not say how it tells their parts apart. Everything else is as the plan trains: optimiser,
-    learning rate, augmentation, loss.
+    learning rate, loss, and augmentation but mixing, for which there would have to be another case.
 
     Parameters
     ----------

@@ -12,6 +12,7 @@ from napari_dasl.inference import Predictor
 from napari_dasl.scoring import bootstrapping, case_loss, gains, gradient, trained
 from napari_dasl.scoring.trained import deal
 from napari_dasl.training import Budget, Cache, train
+from napari_dasl.training.plan import TrainingPlan
 from napari_dasl.training.weights import build_network, load_network, save_network
 
 
@@ -176,3 +177,14 @@ def test_a_budget_ends_a_repeat_after_an_epoch_and_unlabelled_cases_are_not_know
     assert np.isnan(found[2])
     assert sorted(found[:2]) == [0, 1]
     assert gains.read_changes(tmp_path / "g" / "gradient-0.json").shape == (2, 3)
+
+
+def test_single_slices_are_scored_by_a_network_of_slices(plan, tmp_path, make_cube):
+    slices = [make_cube(f"s{number}", number, shape=(1, 12, 12)) for number in range(3)]
+    changed = {"network": "unet-2d", "network_options": {"channels": [4, 8], "strides": [1, 2]}, "patch": (1, 8, 8)}
+    flat = TrainingPlan.model_validate(plan.model_dump() | changed)
+    cache = Cache(tmp_path / "cache", flat)
+    assert np.isfinite(bootstrapping(flat, slices, tmp_path / "f", cache=cache, budget=Budget(steps=1))).all()
+    weights = tmp_path / "f" / "fold-0" / "weights.safetensors"
+    found = gradient(flat, slices, tmp_path / "g", cache=cache, weights=weights, repeats=1, epochs=1)
+    assert (found.min(), found.max()) == (0, 1)
