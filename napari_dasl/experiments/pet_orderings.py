@@ -344,7 +344,7 @@ EXPERIMENT = Experiment(
     "weights, and compares them on the test cases of every split.",
     paper="Curriculum learning for tumor segmentation in PET images (head and neck, HECKTOR 2021)",
     networks=("residual-se-unet", "unet"),
-    steps=500,
+    steps=400,
     seeds=5,
     arms=arms,
     perform=run_once,
