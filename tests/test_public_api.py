@@ -15,6 +15,7 @@ from napari_dasl import active, metrics, networks, rounds, volumes
 def test_the_surface_is_exactly_this():
     assert set(nd.__all__) == {
         *("Project", "ProjectConfig", "RoundPlan", "RoundResult"),
+        *("CurriculumConfig", "Recipe"),
         *("Geometry", "Volume", "read_volume"),
         *("active", "metrics", "networks", "rounds", "volumes"),
         *("DaslError", "InputError", "WorkError", "Cancelled"),

@@ -26,7 +26,7 @@ from napari_dasl.curriculum import (
 )
 from napari_dasl.errors import InputError, ProjectError
 from napari_dasl.events import Log, silent
-from napari_dasl.networks.families import patch_divisor
+from napari_dasl.networks.families import family, patch_divisor
 from napari_dasl.project import presets
 from napari_dasl.project.curriculum_config import CurriculumConfig, Recipe
 from napari_dasl.training.normalise import windowed
@@ -72,10 +72,17 @@ class Sizes:
     whole: Triple
 
 
-def of_preset(name: str) -> tuple[CurriculumConfig, Recipe]:
-    """The curriculum and the recipe of the preset *name*, one of :func:`napari_dasl.project.presets.names`."""
+def of_preset(name: str, network: str = "") -> tuple[CurriculumConfig, Recipe]:
+    """The curriculum and the recipe of the preset *name*, one of :func:`napari_dasl.project.presets.names`.
+
+    For a *network* that sees volumes where the preset's sees slices, or the other way round, the recipe has no batch:
+    twelve slices and twelve volumes are not the same memory.
+    """
     tables = presets.load(name)
     recipe = {key: value for key, value in tables.get("training", {}).items() if key in Recipe.model_fields}
+    theirs = presets.about(name).network
+    if network and theirs and family(network).spatial_dims != family(theirs).spatial_dims:
+        recipe.pop("batch", None)
     return CurriculumConfig(**tables.get("curriculum", {})), Recipe(**recipe)
 
 
@@ -89,7 +96,7 @@ def resolve(project: Project, request: RoundPlan) -> tuple[CurriculumConfig, Rec
         says how hard they are.
     """
     if request.preset:
-        curriculum, recipe = of_preset(request.preset)
+        curriculum, recipe = of_preset(request.preset, project.config.network)
     else:
         curriculum, recipe = project.config.curriculum, project.config.training.recipe
     curriculum = curriculum if request.curriculum is None else request.curriculum

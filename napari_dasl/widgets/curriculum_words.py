@@ -66,7 +66,7 @@ def _differs(way: Way) -> bool:
 
 def _way(name: str, network: str) -> Way:
     about = presets.about(name)
-    curriculum, recipe = of_preset(name)
+    curriculum, recipe = of_preset(name, network if network in FAMILIES else "")
     sentence = about.sentence
     if about.network and about.network != network:
         theirs, ours = (FAMILIES[one].title if one in FAMILIES else one for one in (about.network, network))

@@ -329,6 +329,12 @@ def test_patches_that_a_network_would_normalise_to_nothing_are_left_out(study):
     assert [stage.patch for stage in by_instance.stages] == [stage.patch for stage in by_batch.stages[1:]]
 
 
+def test_a_preset_of_slices_does_not_ask_for_as_many_volumes():
+    assert curricula.of_preset("stroke-contrast", "unet-2d")[1].batch == 12
+    assert curricula.of_preset("stroke-contrast", "unet")[1].batch is None
+    assert curricula.of_preset("pet-bootstrapping", "unet")[1].batch == 2
+
+
 def test_a_random_order_needs_no_scorer_and_keeps_the_pacing(study):
     plan = rounds.training_plan(study)
     config = CurriculumConfig(order="random", pacing="quantile-groups", groups=2)
