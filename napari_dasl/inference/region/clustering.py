@@ -37,9 +37,11 @@ FEW = 24
 MOST = 2 * LIMIT
 """Findings of a volume of which masks are drawn, the best: twice as many as are shown, for some cover others."""
 
-MEMBERS = 3
-"""Members of a cluster whose masks are averaged, those with the largest share. More change no boundary: on planted
-nodules the Dice of what was hit stayed within 0.0005 of the mean of all."""
+MEMBERS, FAINT = 3, 0.3
+"""Members of a cluster whose masks are averaged, those with the largest share, and the score below which it is one.
+
+Over 19 planted nodules the mean Dice of what was hit was 0.9250 with all members, 0.9249 with three, 0.9240 with one.
+"""
 
 
 def cluster(candidates: Candidates, overlap: float) -> list[Finding]:
@@ -108,8 +110,8 @@ class _View:
         return corners
 
     def best(self) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-        """The members with the largest shares, and these."""
-        order = np.argsort(-self.share, kind="stable")[:MEMBERS]
+        """The members whose masks count, and their shares."""
+        order = np.argsort(-self.share, kind="stable")[: MEMBERS if self.score >= FAINT else 1]
         return self.rows[order], self.share[order]
 
 
