@@ -21,6 +21,9 @@ from napari_dasl.project import Project, ProjectConfig, Score
 if TYPE_CHECKING:
     from napari_dasl.widgets.session import Session
 
+Template = tuple[Path, dict[str, np.ndarray]]
+"""A project folder to copy, and the true label of each of its cases."""
+
 MODEL = "r0001-test"
 SHAPE = (12, 24, 20)
 
@@ -58,8 +61,11 @@ class Study:
 
     project: Project
     folder: Path
-    scans: Path
     truth: dict[str, np.ndarray]
+
+    def scan(self, case: str) -> Path:
+        """Return the file of a scan, which a test may change."""
+        return self.project.case(case).reference
 
 
 def store_scan(path: Path, array: np.ndarray, affine: np.ndarray | None = None) -> None:
@@ -120,26 +126,47 @@ def add_model() -> Callable[..., None]:
     return predict_all
 
 
-@pytest.fixture
-def make_study(tmp_path: Path) -> Iterator[Callable[..., Study]]:
-    """Make a project of *count* phantom scans, two of them labelled, predicted and ranked unless *model* is False."""
-    made: list[Study] = []
-
-    def make(count: int = 5, *, model: bool = True, classes: tuple[str, ...] = ("nodule", "cyst")) -> Study:
-        scans = tmp_path / "scans"
-        scans.mkdir()
-        truth = {}
-        for number in range(count):
-            scan, label = phantom(number)
-            truth[f"P-{number}"] = label
-            store_scan(scans / f"P-{number}.nii.gz", scan)
-        project = Project.create(tmp_path / "study", ProjectConfig(name="cubes", modality="CT", classes=classes))
+def write_template(folder: Path, count: int, *, model: bool, classes: tuple[str, ...]) -> Template:
+    """Make a project that holds its scans, so that it can be copied."""
+    scans, truth = folder / "scans", {}
+    scans.mkdir()
+    for number in range(count):
+        scan, label = phantom(number)
+        truth[f"P-{number}"] = label
+        store_scan(scans / f"P-{number}.nii.gz", scan)
+    config = ProjectConfig(name="cubes", modality="CT", classes=classes, copy_scans=True)
+    with Project.create(folder / "study", config) as project:
         project.add_cases([scans])
         for case in list(truth)[-2:]:
             project.record_label(case, truth[case], author="import", source="imported")
         if model:
             predict_all(project, truth)
-        study = Study(project, tmp_path / "study", scans, truth)
+    return folder / "study", truth
+
+
+@pytest.fixture(scope="session")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Template]:
+    """Projects that are made once and copied for every test that wants one like it."""
+    made: dict[object, Template] = {}
+
+    def template(count: int, *, model: bool, classes: tuple[str, ...]) -> Template:
+        key = (count, model, classes)
+        if key not in made:
+            made[key] = write_template(tmp_path_factory.mktemp("template"), count, model=model, classes=classes)
+        return made[key]
+
+    return template
+
+
+@pytest.fixture
+def make_study(tmp_path: Path, templates: Callable[..., Template]) -> Iterator[Callable[..., Study]]:
+    """Make a project of *count* phantom scans, two of them labelled, predicted and ranked unless *model* is False."""
+    made: list[Study] = []
+
+    def make(count: int = 5, *, model: bool = True, classes: tuple[str, ...] = ("nodule", "cyst")) -> Study:
+        template, truth = templates(count, model=model, classes=classes)
+        folder = Path(shutil.copytree(template, tmp_path / "study"))
+        study = Study(Project.open(folder), folder, dict(truth))
         made.append(study)
         return study
 

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 
-from napari_dasl import demo
+from napari_dasl import demo, phantoms
 from napari_dasl.errors import Cancelled, ProjectError
 from napari_dasl.project import Project
 
 
+@pytest.fixture(scope="module", autouse=True)
+def small_phantoms():
+    """Phantoms of few voxels: what is tested is the way, not the network."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(phantoms, "write_study", partial(phantoms.write_study, size="small"))
+        yield
+
+
 @pytest.fixture(scope="module")
-def small_demo(tmp_path_factory):
+def small_demo(small_phantoms, tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo") / "practice"
     return demo.make(folder, kind="pet", cases=7, labelled=4, steps=3)
 

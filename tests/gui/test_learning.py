@@ -296,11 +296,11 @@ def test_leaving_the_project_stops_its_round(learning_with, qtbot):
     assert widget.words.text() == "Open a project to train on it."
 
 
-def test_predict_now_appears_when_predictions_are_missing(learning_with, qtbot, study, write_scan, cube_scan):
+def test_predict_now_appears_when_predictions_are_missing(learning_with, qtbot, study, tmp_path, write_scan, cube_scan):
     widget = learning_with("works")
     assert not widget.predict.isVisible()
-    write_scan(study.scans / "P-7.nii.gz", cube_scan(7)[0])
-    study.project.add_cases([study.scans / "P-7.nii.gz"])
+    write_scan(tmp_path / "P-7.nii.gz", cube_scan(7)[0])
+    study.project.add_cases([tmp_path / "P-7.nii.gz"])
     widget.session.cases_changed.emit()
     qtbot.waitUntil(lambda: widget.predict.isVisible())
     assert widget.predict.text() == "Predict now (1)"

@@ -111,7 +111,7 @@ class TestOpening:
 
     def test_a_missing_scan_is_explained_and_the_case_on_screen_stays(self, session, open_case, study, qtbot, messages):
         open_case(session, "P-0")
-        (study.scans / "P-1.nii.gz").unlink()
+        study.scan("P-1").unlink()
         with qtbot.waitSignal(session.message, timeout=5000):
             session.open_case("P-1")
         assert messages[-1][1] == "error"
@@ -121,7 +121,7 @@ class TestOpening:
     def test_a_changed_scan_is_not_shown_from_the_cache(self, session, open_case, study, qtbot, messages):
         open_case(session, "P-1")
         open_case(session, "P-0")
-        shutil.copy(study.scans / "P-2.nii.gz", study.scans / "P-1.nii.gz")
+        shutil.copy(study.scan("P-2"), study.scan("P-1"))
         with qtbot.waitSignal(session.message, timeout=5000):
             session.open_case("P-1")
         assert messages[-1][1] == "error"

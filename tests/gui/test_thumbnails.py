@@ -78,7 +78,7 @@ def test_a_picture_is_kept_and_made_anew_with_the_label(study, monkeypatch):
 
 
 def test_a_scan_that_is_gone_has_no_picture(study):
-    (study.scans / "P-1.nii.gz").unlink()
+    study.scan("P-1").unlink()
     assert read_thumbnail(study.project, study.project.case("P-1")) is None
 
 
