@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 
 from napari_dasl.project import Project, ProjectConfig, Score
+from napari_dasl.project.instances import describe
 
 if TYPE_CHECKING:
     from napari_dasl.widgets.session import Session
@@ -26,6 +28,12 @@ Template = tuple[Path, dict[str, np.ndarray]]
 
 MODEL = "r0001-test"
 SHAPE = (12, 24, 20)
+LESIONS = (
+    (slice(2, 5), slice(3, 8), slice(3, 8)),
+    (slice(6, 9), slice(12, 16), slice(10, 14)),
+    (slice(9, 11), slice(18, 21), slice(2, 5)),
+)
+"""Where a network finds them in the projects of :func:`make_detected`."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -227,3 +235,115 @@ def open_case(qtbot):
             session.open_case(case_id)
 
     return open_case
+
+
+@pytest.fixture
+def stroke():
+    """Paint one voxel as napari's brush does; return its place."""
+
+    def stroke(session: Session, corner: tuple[int, int, int] = (2, 3, 4), number: int = 1) -> tuple[int, int, int]:
+        layer = session.layers["label"]
+        layer.brush_size = 1
+        layer.paint(corner, number)
+        assert layer.data[corner] == number
+        return corner
+
+    return stroke
+
+
+@pytest.fixture
+def lesions() -> np.ndarray:
+    """The lesions of :func:`make_detected` by their numbers (z, y, x)."""
+    return lesion_ids()
+
+
+def lesion_ids() -> np.ndarray:
+    """Number the places of LESIONS from 1."""
+    ids = np.zeros(SHAPE, np.uint16)
+    for number, place in enumerate(LESIONS, 1):
+        ids[place] = number
+    return ids
+
+
+def write_detected(folder: Path, config: ProjectConfig) -> Path:
+    """Make a project of two scans in which a network found three lesions each, one of them below its threshold."""
+    scans = folder / "scans"
+    scans.mkdir()
+    for name in ("P-0", "P-1"):
+        store_scan(scans / f"{name}.nii.gz", np.full(SHAPE, -60, np.int16))
+    with Project.create(folder / "study", config) as project:
+        project.add_cases([scans])
+        number = project.new_round("al", {}).number
+        project.add_model(MODEL, parent=None, round=number, guard={}, config={})
+        project.finish_round(number, "done", {})
+        project.use(MODEL)
+        ids = lesion_ids()
+        found = describe(ids, {1: 1, 2: 1, 3: 1}, {1: 0.9, 2: 0.7, 3: 0.2}, (2.0, 1.5, 1.0), kept={1, 2})
+        foreground = np.where((ids == 1) | (ids == 2), 0.9, 0.1).astype(np.float32)
+        probability = np.stack([1 - foreground, foreground])
+        for case in ("P-0", "P-1"):
+            project.save_prediction(case, MODEL, probability, np.ones(4), {}, found, ids)
+    return folder / "study"
+
+
+@pytest.fixture(scope="session")
+def detected_templates(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bool], Path]:
+    """Such projects, made once: with labels that number lesions, or without."""
+
+    @cache
+    def template(instances: bool) -> Path:
+        config = ProjectConfig(
+            name="d",
+            modality="CT",
+            classes=("nodule",),
+            instances=instances,
+            network="nodule-rcnn",
+            copy_scans=True,
+        )
+        return write_detected(tmp_path_factory.mktemp("detected"), config)
+
+    return template
+
+
+@pytest.fixture
+def make_detected(tmp_path: Path, detected_templates: Callable[[bool], Path]) -> Iterator[Callable[..., Project]]:
+    """Copy such a project."""
+    made = []
+
+    def make(*, instances: bool = False) -> Project:
+        folder = shutil.copytree(detected_templates(instances), tmp_path / "detected")
+        made.append(Project.open(folder))
+        return made[-1]
+
+    yield make
+    for project in made:
+        project.close()
+
+
+@pytest.fixture
+def detected(make_detected: Callable[..., Project]) -> Project:
+    """A project whose labels hold classes."""
+    return make_detected()
+
+
+@pytest.fixture
+def review_findings(qtbot, make_session, open_case):
+    """The findings section on a project, with P-0 open and its findings read."""
+    from napari_dasl.widgets.findings_panel import FindingsWidget
+
+    def review(project: Project) -> FindingsWidget:
+        session = make_session(project.folder)
+        widget = FindingsWidget(session.viewer)
+        qtbot.addWidget(widget)
+        widget.show()
+        open_case(session, "P-0")
+        qtbot.waitUntil(lambda: widget.model.rowCount() == 2)
+        return widget
+
+    return review
+
+
+@pytest.fixture
+def panel(review_findings, detected: Project):
+    """The findings section on *detected*."""
+    return review_findings(detected)

@@ -133,3 +133,37 @@ def test_messages_stay_as_long_as_they_matter(session, qtbot):
     assert not strip.isHidden()
     strip.close_button.click()
     assert strip.isHidden()
+
+
+def test_on_a_small_screen_a_round_can_be_started_while_findings_are_reviewed(make_session, detected, qtbot):
+    from napari_dasl.widgets import DaslDock
+
+    session = make_session(detected.folder)
+    dock = DaslDock(session.viewer)
+    qtbot.addWidget(dock)
+    dock.resize(380, 690)
+    dock.show()
+    qtbot.waitUntil(lambda: bool(dock.session.queue()) and dock.keeper.snapshot is not None, timeout=10_000)
+    dock.session.next_case()
+    qtbot.waitUntil(lambda: dock.findings.model.rowCount() == 2, timeout=10_000)
+    dock.sections.findings_part.set_open(False)
+    dock.learning.history_part.set_open(True)
+    bar = dock.sections.learning_area.verticalScrollBar()
+    qtbot.waitUntil(lambda: bar.maximum() > 0)
+    bar.setValue(bar.maximum())
+    dock.learning.history_part.set_open(False)
+    dock.sections.findings_part.set_open(True)
+    assert bar.value() == 0
+    assert not dock.sections.worklist_part.is_open
+
+    def seen():
+        button, area = dock.learning.start, dock.sections.learning_area.viewport()
+        return button.mapTo(area, button.rect().bottomLeft()).y() < area.height()
+
+    qtbot.waitUntil(seen)
+    dock.sections.pseudo_part.set_open(True)  # one thing is reviewed at a time
+    assert not dock.sections.findings_part.is_open
+    dock.sections.findings_part.set_open(True)
+    assert not dock.sections.pseudo_part.is_open
+    dock.sections.findings_part.set_open(False)
+    assert dock.sections.worklist_part.is_open
