@@ -10,42 +10,22 @@ in one pass over the whole case. ``--set steps=600`` changes a value of the trai
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
-import nibabel
 import numpy as np
 import torch
+from detector_trial import changed, say
 
-from napari_dasl.events import Metric
+from napari_dasl.experiments.data import read_study
 from napari_dasl.training import Budget, Cache, CaseData, TrainingPlan, derive, load_network, measure, train
 from napari_dasl.training.patches import cut
 from napari_dasl.training.topology import divisor
 
 CLASSES = ("anterior", "posterior")
-
-
-def load(path: Path) -> np.ndarray:
-    # A crop's orientation is the same in all cases; (z, y, x) is the stored order reversed.
-    return np.ascontiguousarray(np.asanyarray(nibabel.load(path).dataobj).T)
-
-
-def case(path: Path, labels: Path) -> CaseData:
-    spacing = tuple(float(v) for v in nibabel.load(path).header.get_zooms()[:3][::-1])
-    key = hashlib.sha256(path.read_bytes()).hexdigest()
-    return CaseData(
-        id=path.name.removesuffix(".nii.gz"),
-        image=lambda: load(path)[None].astype(np.float32),
-        spacing=spacing,
-        label=lambda: load(labels / path.name).astype(np.uint8),
-        key=key,
-        label_key="truth",
-    )
 
 
 def logits(network: torch.nn.Module, image: np.ndarray, plan: TrainingPlan) -> torch.Tensor:
@@ -77,18 +57,6 @@ def score(network: torch.nn.Module, cases: list[CaseData], cache: Cache, mirror:
     return np.asarray(rows)
 
 
-def changed(plan: TrainingPlan, settings: list[str]) -> TrainingPlan:
-    values: dict[str, Any] = plan.model_dump(mode="json")
-    for setting in settings:
-        key, value = setting.split("=", 1)
-        *path, last = key.split(".")
-        target = values
-        for part in path:
-            target = target[part]
-        target[last] = json.loads(value)
-    return TrainingPlan.model_validate(values)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("NAPARI_DASL_DATA", ".")))
@@ -101,8 +69,7 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=JSON", help="change values of the plan")
     options = parser.parse_args()
 
-    images = sorted((options.data / "hippocampus" / "imagesTr").glob("*.nii.gz"))
-    cases = [case(path, options.data / "hippocampus" / "labelsTr") for path in images]
+    cases = [sample.data() for sample in read_study(options.data / "hippocampus", modality="MR").samples]
     order = np.random.default_rng(options.seed).permutation(len(cases))
     labelled = [cases[i] for i in order[: options.labels]]
     rest = [cases[i] for i in order[options.labels :]][: options.test]
@@ -116,14 +83,10 @@ def main() -> None:
         def judge(network: torch.nn.Module) -> float:
             return float(score(network, guard, cache).mean())
 
-        def report(event: object) -> None:
-            if isinstance(event, Metric) and (event.name != "loss" or event.step % 100 == 0):
-                print(f"{event.step:6d} {event.name} {event.value:.4f}", flush=True)
-
         print(f"patch {plan.patch}, batch {plan.batch}, {len(learn)} to train, {len(guard)} guard, {len(rest)} test")
         cpu = time.process_time()
         budget = Budget(steps=options.steps, minutes=options.minutes)
-        trained = train(plan, learn, Path(scratch) / "run", cache=cache, budget=budget, report=report, guard=judge)
+        trained = train(plan, learn, Path(scratch) / "run", cache=cache, budget=budget, report=say, guard=judge)
         cpu = time.process_time() - cpu
         network = load_network(trained.weights, plan).to(memory_format=torch.channels_last_3d)
         result = {"settings": options.set, "labels": len(learn), "seed": options.seed, "steps": trained.steps}

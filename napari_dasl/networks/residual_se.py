@@ -17,6 +17,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from napari_dasl.networks.options import check_common, check_counts, level_strides
 from napari_dasl.networks.squeeze import JOINS, ConcurrentSE, Join, SENorm
 from napari_dasl.networks.unet import start_even
 
@@ -164,20 +165,12 @@ def residual_se_unet(
     ValueError
         Where channels and strides do not belong together, or an option has a value it cannot have.
     """
-    if len(channels) != len(strides) or not channels:
-        raise ValueError(f"{len(channels)} channels for {len(strides)} strides; give one stride per level")
-    if res_units < 1 or min(channels) < 1 or ratio < 1 or groups < 1:
-        raise ValueError("res_units, channels, groups and ratio must be at least 1")
-    if spatial_dims not in (2, 3):
-        raise ValueError(f"spatial_dims is {spatial_dims}, and must be 2 or 3")
+    check_common(spatial_dims, dropout)
+    check_counts(res_units=res_units, channels=channels, groups=groups, ratio=ratio)
     if norm not in NORMS:
         raise ValueError(f"norm is {norm!r}, and must be one of {', '.join(NORMS)}")
     if squeeze not in (*JOINS, "none"):
         raise ValueError(f"squeeze is {squeeze!r}, and must be one of {', '.join(JOINS)}, none")
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout is {dropout}, and must be at least 0 and below 1")
-    steps = [(s,) * spatial_dims if isinstance(s, int) else tuple(s) for s in strides]
-    if any(len(s) != spatial_dims or min(s) < 1 or max(s) > LARGEST_STRIDE for s in steps):
-        raise ValueError(f"every stride must have {spatial_dims} numbers from 1 to {LARGEST_STRIDE}")
+    steps = level_strides(channels, strides, spatial_dims, LARGEST_STRIDE)
     style = _Style(spatial_dims, norm, groups, res_units, None if squeeze == "none" else squeeze, ratio)
     return ResidualSEUNet(in_channels, out_channels, list(channels), steps, style, dropout)

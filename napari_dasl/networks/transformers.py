@@ -18,6 +18,7 @@ from monai.networks.nets import UNETR, SwinUNETR
 from torch import nn
 
 from napari_dasl.networks.by_feature import FeatureNorm
+from napari_dasl.networks.options import check_common, check_counts
 from napari_dasl.networks.positions import resample
 
 UNETR_DIVISOR = 16
@@ -192,13 +193,6 @@ def _norm_by_feature(network: nn.Module) -> None:
                 setattr(module, name, FeatureNorm(child.num_features, eps=child.eps, affine=child.affine))
 
 
-def _check_common(spatial_dims: int, dropout: float) -> None:
-    if spatial_dims not in (2, 3):
-        raise ValueError(f"spatial_dims is {spatial_dims}, and must be 2 or 3")
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout is {dropout}, and must be at least 0 and below 1")
-
-
 def unetr(
     in_channels: int,
     out_channels: int,
@@ -233,12 +227,13 @@ def unetr(
     ValueError
         Where a side is no multiple of :data:`UNETR_DIVISOR`, or an option has a value it cannot have.
     """
-    _check_common(spatial_dims, dropout)
+    check_common(spatial_dims, dropout)
     sides = (img_size,) * spatial_dims if isinstance(img_size, int) else tuple(img_size)
     if len(sides) != spatial_dims or any(side < 1 or side % UNETR_DIVISOR for side in sides):
         raise ValueError(f"img_size must have {spatial_dims} sides that are multiples of {UNETR_DIVISOR}: {img_size}")
-    if min(features, hidden, mlp, heads) < 1 or hidden % heads:
-        raise ValueError("features, hidden, mlp and heads must be at least 1, and hidden a multiple of heads")
+    check_counts(features=features, hidden=hidden, mlp=mlp, heads=heads)
+    if hidden % heads:
+        raise ValueError(f"hidden is {hidden}, and must be a multiple of heads, which is {heads}")
     network = GrowingUNETR(
         in_channels,
         out_channels,
@@ -288,7 +283,7 @@ def swin_unetr(
     ValueError
         Where an option has a value it cannot have.
     """
-    _check_common(spatial_dims, dropout)
+    check_common(spatial_dims, dropout)
     if len(depths) != 4 or len(heads) != 4 or min(*depths, *heads) < 1 or window < 2:
         raise ValueError("depths and heads must have four numbers of at least 1, and window be at least 2")
     if features < 1 or any(features * 2**stage % count for stage, count in enumerate(heads)):

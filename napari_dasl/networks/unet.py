@@ -9,6 +9,8 @@ import torch
 from monai.networks.nets import UNet
 from torch import nn
 
+from napari_dasl.networks.options import check_common, check_counts, level_strides
+
 
 class ResidualUNet(nn.Module):  # type: ignore[misc]  # torch has no types here
     """Stem, MONAI's residual U-Net, head.
@@ -74,17 +76,11 @@ def unet(
     Raises
     ------
     ValueError
-        Where channels and strides do not belong together, or *dropout* is none.
+        Where channels and strides do not belong together, or an option has a value it cannot have.
     """
-    if len(channels) != len(strides) or not channels:
-        raise ValueError(f"{len(channels)} channels for {len(strides)} strides; give one stride per level")
-    if res_units < 1 or min(channels) < 1:
-        raise ValueError("res_units and channels must be at least 1")
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout is {dropout}, and must be at least 0 and below 1")
-    steps = [(s,) * spatial_dims if isinstance(s, int) else tuple(s) for s in strides]
-    if any(len(s) != spatial_dims or min(s) < 1 for s in steps):
-        raise ValueError(f"every stride must have {spatial_dims} numbers of at least 1")
+    check_common(spatial_dims, dropout)
+    check_counts(res_units=res_units, channels=channels)
+    steps = level_strides(channels, strides, spatial_dims)
     grouping = math.gcd(groups, *channels)
     first = channels[0]
     convolution = nn.Conv3d if spatial_dims == 3 else nn.Conv2d

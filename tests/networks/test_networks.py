@@ -63,7 +63,15 @@ def test_an_unknown_network_is_refused_with_the_names_there_are():
 
 @pytest.mark.parametrize(
     "options",
-    [{"channels": (8, 16), "strides": (2,)}, {"depth": 3}, {"channels": (8,), "strides": ((2, 2),)}, {"res_units": 0}],
+    [
+        {"channels": (8, 16), "strides": (2,)},
+        {"channels": (), "strides": ()},
+        {"channels": (8,), "strides": ((2, 2),)},
+        {"channels": (8, 0), "strides": (2, 2)},
+        {"spatial_dims": 4},
+        {"depth": 3},
+        {"res_units": 0},
+    ],
 )
 def test_wrong_options_are_refused_in_words(options):
     with pytest.raises(ProjectError, match="network_options in the training plan"):
