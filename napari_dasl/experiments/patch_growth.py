@@ -84,7 +84,7 @@ def plan_of(protocol: Protocol, seed: int) -> TrainingPlan:
     """The plan of every arm of a seed."""
     options = protocol.options
     samples = split_of(protocol, seed).train
-    changes: dict[str, Any] = {"batch": options["batch"], "foreground": 0.5}
+    changes: dict[str, Any] = {"batch": options["batch"], "foreground": 0.5, "schedule": options["schedule"]}
     if options["rate"]:
         changes["learning_rate"] = options["rate"]
     if protocol.network == "unet":
@@ -328,6 +328,9 @@ EXPERIMENT = Experiment(
         Option("patch", "The plan's patch, such as 40x56x40; by default what covers the median scan.", None, sides),
         Option("batch", "Patches per step at the plan's patch.", 2, count),
         Option("width", "Features of the U-Net's first level, doubled at each of the two others.", 16, count),
+        Option(
+            "schedule", "How the learning rate falls: poly, as published, or cosine.", "poly", choice("poly", "cosine")
+        ),
         Option("rate", "The highest learning rate; 0: that of the network's plan.", 0.0, _rate),
     ),
     phantoms="mr",

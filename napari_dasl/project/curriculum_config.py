@@ -132,7 +132,7 @@ class Recipe(_Part):
         default=None, description="Loss of a network that draws classes; a detector keeps its own."
     )
     optimiser: Literal["adamw", "adam", "rmsprop", "sgd"] | None = Field(default=None, description="Optimiser.")
-    schedule: Literal["cosine", "warm-restarts", "steps", "constant"] | None = Field(
+    schedule: Literal["cosine", "poly", "warm-restarts", "steps", "constant"] | None = Field(
         default=None, description="How the learning rate falls."
     )
     learning_rate: float | None = Field(default=None, gt=0, description="The highest learning rate.")

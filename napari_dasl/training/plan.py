@@ -82,7 +82,7 @@ class TrainingPlan(BaseModel):
     )
     learning_rate: float = Field(default=4e-3, gt=0, description="The highest learning rate.")
     warmup: float = Field(default=0.05, ge=0, lt=1, description="The fraction of training over which the rate rises.")
-    schedule: Literal["cosine", "warm-restarts", "steps", "constant"] = Field(
+    schedule: Literal["cosine", "poly", "warm-restarts", "steps", "constant"] = Field(
         default="cosine", description="How the rate goes on: down to zero; down and up again; down in steps; or not."
     )
     restarts: int = Field(default=4, ge=1, description="Equal parts of training, of warm-restarts and of steps.")

@@ -15,6 +15,7 @@ THIRD = 1e-6 + (1e-3 - 1e-6) * 0.75  # a third of half a cosine is 3/4 of the wa
 TABLE = [
     # schedule, its numbers, what the rate is at which step of 30
     ("cosine", {}, {0: 1e-3, 10: 0.75e-3, 15: 0.5e-3, 20: 0.25e-3, 30: 0.0}),
+    ("poly", {}, {0: 1e-3, 15: 1e-3 * 0.5**0.9, 27: 1e-3 * 0.1**0.9, 30: 0.0}),
     ("warm-restarts", {"restarts": 2}, {0: 1e-3, 5: THIRD, 15: 1e-3, 20: THIRD, 30: 1e-6}),
     ("warm-restarts", {"restarts": 3}, {0: 1e-3, 10: 1e-3, 15: (1e-3 + 1e-6) / 2, 20: 1e-3, 30: 1e-6}),
     ("warm-restarts", {"restarts": 1, "lowest": 0.0}, {0: 1e-3, 10: 0.75e-3, 30: 0.0}),
@@ -34,7 +35,7 @@ def test_the_rate_is_that_of_the_closed_form(plan, schedule, numbers, expected):
     assert {step: learning_rate(given, step / 30) for step in expected} == pytest.approx(expected, abs=1e-12)
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "warm-restarts", "steps", "constant"])
+@pytest.mark.parametrize("schedule", ["cosine", "poly", "warm-restarts", "steps", "constant"])
 def test_every_schedule_begins_with_the_rise(plan, schedule):
     given = chosen(plan, schedule=schedule, warmup=0.1)
     assert [learning_rate(given, p) for p in (0.0, 0.05, 0.1)] == pytest.approx([1e-4, 5.5e-4, 1e-3])
