@@ -375,6 +375,7 @@ def examine(folder: Path | None = None) -> list[Check]:
         check_package("napari", "", "The window"),
         check_package("torch", "train", "Training") if version("torch") is None else check_torch(torch),
         check_package("monai", "train", "Training"),
+        check_package("einops", "train", "Training a transformer (UNETR, SwinUNETR)"),
         check_package("SimpleITK", "dicom", "Reading DICOM, NRRD and MHA"),
         check_package("pydicom", "dicom", "Reading DICOM"),
         check_gpu(torch, shutil.which("nvidia-smi") is not None),

@@ -139,7 +139,8 @@ def test_the_doctor_looks_at_this_machine_and_imports_neither_torch_nor_qt():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     checks = {check["name"]: check for check in json.loads(done.stdout)}
     assert list(checks)[:3] == ["napari-dasl", "Python", "platform"]
-    assert {"napari", "torch", "monai", "SimpleITK", "GPU", "memory", "disk", "Qt", "display", "OpenGL"} < set(checks)
+    libraries = {"napari", "torch", "monai", "einops", "SimpleITK", "pydicom", "Qt"}
+    assert libraries | {"GPU", "memory", "disk", "display", "OpenGL"} < set(checks)
     assert checks["Python"]["ok"]
     assert all(check["hint"] for check in checks.values() if not check["ok"])
 
