@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from napari_dasl.events import CancelCheck, Report
     from napari_dasl.inference import Predictor
     from napari_dasl.inference.predictor import Predicted
+    from napari_dasl.inference.region.candidates import Candidates
     from napari_dasl.training.cases import CaseData
 
 
@@ -41,6 +42,7 @@ def compare(
     report: Report = silent,
     cancelled: CancelCheck = never,
     seen: Callable[[CaseData, Predicted], None] | None = None,
+    found: dict[str, Candidates] | None = None,
 ) -> list[CaseMetrics]:
     """Predict every case and compare it with its label, class by class.
 
@@ -52,6 +54,8 @@ def compare(
     classes : sequence of str
     seen : callable, optional
         Told every prediction, with its findings.
+    found : dict, optional
+        What a detector found already, by case; taken out as it is used, and not predicted again.
 
     Returns
     -------
@@ -70,13 +74,19 @@ def compare(
         truth = case.label()
         if truth is None:
             continue
-        if seen is None:
+        known = (found or {}).pop(case.id, None)
+        if known is None and seen is None:
             probability = predictor.case(case.image(), case.spacing, cancelled=cancelled)
         else:
-            predicted = predictor.predict(case.image(), case.spacing, cancelled=cancelled)
-            seen(case, predicted)
+            predicted = (
+                predictor.predict(case.image(), case.spacing, cancelled=cancelled)
+                if known is None
+                else predictor.finished(known)
+            )
+            if seen is not None:
+                seen(case, predicted)
             probability = predicted.probability
-        found = label_map(probability)
-        rows.append(evaluate_case(class_map(case, truth), found, classes, case.spacing, case=case.id))
+        drawn = label_map(probability)
+        rows.append(evaluate_case(class_map(case, truth), drawn, classes, case.spacing, case=case.id))
         report(Progress(name=phase, done=done + 1, total=len(cases), text=case.id))
     return rows

@@ -282,9 +282,8 @@ def _keep(stage: Stage, weights: Path, pseudo: dict[str, float]) -> tuple[Model,
         return _activated(stage, known[name])
     folder = stage.project.model_folder(name)
     keep(folder, weights, stage.plan, stage.device)
-    if stage.plan.detector:
-        tune(stage, folder)
-    guard = judge(stage, folder)
+    found = tune(stage, folder) if stage.plan.detector else None
+    guard = judge(stage, folder, found)
     reason = why_not(guard, stage.project.config.training.tolerance)
     if pseudo and not stage.judged:
         reason = UNJUDGED

@@ -87,10 +87,12 @@ def _live_guard(stage: Stage) -> Callable[[nn.Module], float] | None:
         if not measured:
             measured.append(devices.measure_precision(stage.plan, network, place))
         judged = Predictor(network, stage.plan, place, measured[0], overlap=0.25)
+        found = None
         if stage.plan.detector:
             # Scores rise as training goes on: with a fixed threshold the curve would show little else.
-            judged.thresholds = best(judged, some, stage.cancelled) or judged.thresholds
-        rows = compare(judged, some, stage.project.config.classes, cancelled=stage.cancelled)
+            chosen, found = best(judged, some, stage.cancelled)
+            judged.thresholds = chosen or judged.thresholds
+        rows = compare(judged, some, stage.project.config.classes, cancelled=stage.cancelled, found=found)
         return mean([row.dice for row in rows]) or 0.0
 
     return look

@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_dasl.events import Log, Phase
 from napari_dasl.rounds.comparing import compare
+from napari_dasl.rounds.detecting import Findings, brief
 from napari_dasl.rounds.models import predictor
 from napari_dasl.rounds.plan import GuardResult
 from napari_dasl.volumes.atomic import write_bytes_atomic
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from napari_dasl.inference.region.candidates import Candidates
     from napari_dasl.rounds.stage import Stage
 
 LARGEST_LOSS = 0.15
@@ -121,16 +123,24 @@ def before_cases(stage: Stage) -> dict[str, float | None]:
     return found
 
 
-def judge(stage: Stage, folder: Path) -> GuardResult:
-    """Compare the new model in *folder* with the active one, over the same guard cases and label revisions."""
+def judge(stage: Stage, folder: Path, found: dict[str, Candidates] | None = None) -> GuardResult:
+    """Compare the new model in *folder* with the active one, over the same guard cases and label revisions.
+
+    What a detector *found* already while its thresholds were chosen is not predicted again.
+    """
     if not stage.guard:
         stage.report(Log(level="warning", text="There is no guard set yet: the new model cannot be checked."))
         return GuardResult(dice=None)
     before = before_cases(stage)
     stage.report(Phase(name="guard", text=f"Comparing on the {len(stage.guard)} scans of the guard set."))
     classes = stage.project.config.classes
+    network, findings = predictor(folder, stage.device), Findings() if stage.plan.detector else None
     rows = compare(
-        predictor(folder, stage.device), stage.guard, classes, report=stage.report, cancelled=stage.cancelled
+        network, stage.guard, classes, report=stage.report, cancelled=stage.cancelled, seen=findings, found=found
     )
     per_class = {label: mean([row.classes[k].dice for row in rows]) for k, label in enumerate(classes)}
-    return summarise({row.case: row.dice for row in rows}, before, per_class, stage.plan.seed)
+    result = summarise({row.case: row.dice for row in rows}, before, per_class, stage.plan.seed)
+    if findings is None:
+        return result
+    detection = brief(findings.document(classes, stage.plan.seed)) | {"threshold": network.thresholds.score}
+    return result.model_copy(update={"detection": detection})

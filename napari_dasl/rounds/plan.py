@@ -74,6 +74,10 @@ class GuardResult(BaseModel):
         Bootstrap interval (95 %) of the mean paired difference, new minus before.
     worst : (str, float) or None
         The case that lost most, and its difference.
+    detection : dict or None
+        How well a network that detects found the lesions one by one, as
+        :meth:`napari_dasl.rounds.detecting.Findings.document` with the corners of the curve, and the ``threshold`` from
+        which a finding counts; None of any other network.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -85,6 +89,7 @@ class GuardResult(BaseModel):
     before_cases: dict[str, float | None] = {}
     interval: tuple[float, float] | None = None
     worst: tuple[str, float] | None = None
+    detection: dict[str, Any] | None = None
 
 
 class RoundResult(BaseModel):

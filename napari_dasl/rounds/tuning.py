@@ -17,15 +17,22 @@ if TYPE_CHECKING:
 
     from napari_dasl.events import CancelCheck
     from napari_dasl.inference import Predictor
+    from napari_dasl.inference.region.candidates import Candidates
     from napari_dasl.inference.region.thresholds import Thresholds
     from napari_dasl.rounds.stage import Stage
     from napari_dasl.training.cases import CaseData
 
 
-def tune(stage: Stage, folder: Path) -> None:
+def tune(stage: Stage, folder: Path) -> dict[str, Candidates]:
     """Choose the thresholds of the model in *folder* on the guard set of this round, and store them beside its weights.
 
     Without a guard set, or without a lesion in it, the model keeps the thresholds that every detector starts with.
+
+    Returns
+    -------
+    dict
+        What the network found in each guard case, so that none is predicted again for the comparison; {} where the
+        thresholds were chosen before.
 
     Raises
     ------
@@ -33,26 +40,29 @@ def tune(stage: Stage, folder: Path) -> None:
         Between two scans; nothing is stored yet.
     """
     if not stage.guard or (folder / FILE).exists():
-        return
+        return {}
     stage.report(Phase(name="guard", text=f"Choosing the threshold on {len(stage.guard)} scans of the guard set."))
-    chosen = best(predictor(folder, stage.device), stage.guard, stage.cancelled)
-    if chosen is None:
-        return
-    chosen.to_file(folder)
-    stage.report(Log(text=f"Findings count from a score of {chosen.score:.2f} on."))
+    chosen, found = best(predictor(folder, stage.device), stage.guard, stage.cancelled)
+    if chosen is not None:
+        chosen.to_file(folder)
+        stage.report(Log(text=f"Findings count from a score of {chosen.score:.2f} on."))
+    return found
 
 
-def best(network: Predictor, cases: Sequence[CaseData], cancelled: CancelCheck) -> Thresholds | None:
-    """Return the thresholds that are best on *cases*; None where these hold no lesion.
+def best(
+    network: Predictor, cases: Sequence[CaseData], cancelled: CancelCheck
+) -> tuple[Thresholds | None, dict[str, Candidates]]:
+    """Return the thresholds that are best on *cases*, None where these hold no lesion, and what was found in each case.
 
     Raises
     ------
     Cancelled
     """
-    found, truth = [], []
+    found: dict[str, Candidates] = {}
+    truth = []
     for case in cases:
         if cancelled():
             raise Cancelled("Stopped between two scans of the guard set.", "Training is saved.")
-        found.append(network.candidates(case.image(), case.spacing, cancelled=cancelled))
+        found[case.id] = network.candidates(case.image(), case.spacing, cancelled=cancelled)
         truth.append(lesions(case) or ())
-    return choose(found, truth) if any(truth) else None
+    return (choose(list(found.values()), truth) if any(truth) else None), found

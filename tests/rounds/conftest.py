@@ -124,7 +124,7 @@ class Script:
         (folder / WEIGHTS).write_bytes(said.encode())
         return SimpleNamespace(weights=folder / WEIGHTS)
 
-    def judge(self, stage, folder):
+    def judge(self, stage, folder, found=None):
         """Give the next guard Dice of the script, compared with the parent's."""
         if not stage.guard:
             return GuardResult(dice=None)

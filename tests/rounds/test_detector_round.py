@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 
 from napari_dasl import rounds
-from napari_dasl.events import Log
+from napari_dasl.events import Log, never
 from napari_dasl.project import Project, setup
 from napari_dasl.rounds import evaluating, fitting, planning
+from napari_dasl.rounds.comparing import compare
+from napari_dasl.rounds.gather import current_revisions, labelled_data
 from napari_dasl.rounds.models import predictor
 from napari_dasl.rounds.plan import RoundPlan
+from napari_dasl.rounds.tuning import best
 
 TINY = {"growth": 4, "blocks": [1, 1, 1], "stem": 8, "width": 16, "features": 8, "mask_size": 12, "mask_layers": 1}
 SLICES = {"layers": [1, 1, 1, 1], "planes": 8, "width": 16, "features": 8, "mask_size": 12, "mask_layers": 1}
@@ -97,6 +100,33 @@ class TestTheFirstRound:
         assert [one["false_positives"] for one in found["sensitivity"]] == [0.125, 0.25, 0.5, 1, 2, 4, 8]
         assert found["interval"][0] <= found["cpm"] <= found["interval"][1]
         json.dumps(document, allow_nan=False)
+
+
+class TestTheGuardSet:
+    def test_is_judged_by_detection_too_in_a_few_points(self, first):
+        project, result, _ = first
+        judged = result.guard.detection
+        whole = evaluating.evaluate_split(project, "guard")["detection"]
+        assert (judged["scans"], judged["lesions"]) == (2, 2)
+        assert judged["threshold"] == predictor(project.model(result.model).folder, "cpu").thresholds.score
+        for name in ("cpm", "ap", "per_class"):
+            assert judged[name] == whole[name]
+        long, short = whole["froc"], judged["froc"]
+        assert len(short["sensitivity"]) <= len(long["sensitivity"])
+        area, same = (np.trapezoid(curve["sensitivity"], curve["false_positives"]) for curve in (long, short))
+        assert same == pytest.approx(area)
+        assert project.rounds()[0].result["guard"]["detection"] == judged
+
+    def test_is_not_predicted_again_where_its_findings_are_known(self, first, monkeypatch):
+        project, result, _ = first
+        network = predictor(project.model(result.model).folder, "cpu")
+        cases = labelled_data(project, current_revisions(project, project.guard_cases()))
+        _, found = best(network, cases, never)
+        anew = compare(network, cases, project.config.classes)
+        monkeypatch.setattr(network, "candidates", None)
+        again = compare(network, cases, project.config.classes, found=found)
+        assert [row.dice for row in again] == [row.dice for row in anew]
+        assert found == {}
 
 
 def test_the_next_round_learns_from_a_rejected_finding_and_leaves_it_out_of_pseudo_labels(first, monkeypatch):
