@@ -41,18 +41,20 @@ def build(project: Project, *, now: datetime, simulations: Sequence[Path] = ()) 
         matplotlib is not installed, or a folder of *simulations* holds no result of one.
     """
     _need_matplotlib()
-    from napari_dasl.reports import effort, learning_curve, page, pool, rounds, selfpaced, simulated, summary
+    from napari_dasl.reports import detection, effort, learning_curve, page, pool, rounds, selfpaced, simulated, summary
 
     sections = (
         summary.section(project),
         rounds.section(project),
+        detection.section(project),
         selfpaced.section(project),
         pool.section(project),
         effort.section(project),
         learning_curve.section(project),
         simulated.section(project.folder, simulations),
     )
-    return page.render(f"{project.config.name}: report", sections, now=now)
+    there = [section for section in sections if section is not None]
+    return page.render(f"{project.config.name}: report", there, now=now)
 
 
 def write(project: Project, out: Path | None = None, *, now: datetime, simulations: Sequence[Path] = ()) -> Path:
