@@ -173,11 +173,15 @@ class DockSections(QSplitter):
             return
         total = self.height() - self.handleWidth() * (self.count() - 1)
         case, learning = self._case_height(total), self._learning_height(total)
-        spare = total - case - learning - self.worklist_part.maximumHeight() - sum(self._wanted_by_reviews())
-        if self._reviewing and not self.worklist_part.is_open and spare > 0:  # tables that are full leave the rest
-            more = min(spare, self._share(self.case_part, self.case_area, total, 1.0) - case)
-            case += max(0, more) if self.case_part.is_open else 0
-        reviews = self._review_heights(total, total - case - learning - self.worklist_part.maximumHeight())
+        wanted, folded = sum(self._wanted_by_reviews()), not self.worklist_part.is_open
+        room = total - case - learning - self.worklist_part.maximumHeight() if folded else int(total * _REVIEW_SHARE)
+        if self._reviewing and room > wanted:  # tables that show every row leave the rest to the case
+            if self.case_part.is_open:
+                more = min(room - wanted, self._share(self.case_part, self.case_area, total, 1.0) - case)
+                case += max(0, more)
+                room -= max(0, more)
+            room = room if folded else wanted
+        reviews = self._review_heights(max(0, room))
         rest = total - case - sum(reviews)
         if self.worklist_part.is_open and self.learning_part.is_open:
             learning = min(learning, max(_LEAST_LEARNING, rest - _LEAST_WORKLIST))
@@ -213,13 +217,12 @@ class DockSections(QSplitter):
             for part, area, table in self._reviews
         ]
 
-    def _review_heights(self, total: int, left: int) -> list[int]:
-        """Return the heights of findings and pseudo-labels: a share, or what is *left* beside a folded worklist."""
+    def _review_heights(self, room: int) -> list[int]:
+        """Return the heights of findings and pseudo-labels: those that are open share the *room*."""
         opened = [part.is_open and not part.isHidden() for part, *_ in self._reviews]
         folded = [0 if part.isHidden() else part.maximumHeight() for part, *_ in self._reviews]
         if not any(opened):
             return folded
-        room = int(total * _REVIEW_SHARE) if self.worklist_part.is_open else max(0, left)
         room -= sum(height for height, shown in zip(folded, opened, strict=True) if not shown)
         return [room // sum(opened) if shown else height for height, shown in zip(folded, opened, strict=True)]
 

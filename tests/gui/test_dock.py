@@ -167,3 +167,20 @@ def test_on_a_small_screen_a_round_can_be_started_while_findings_are_reviewed(ma
     assert not dock.sections.pseudo_part.is_open
     dock.sections.findings_part.set_open(False)
     assert dock.sections.worklist_part.is_open
+
+
+def test_findings_of_which_every_row_shows_leave_the_rest_to_the_case(make_session, detected, qtbot):
+    from napari_dasl.widgets import DaslDock
+
+    dock = DaslDock(make_session(detected.folder).viewer)
+    qtbot.addWidget(dock)
+    dock.resize(380, 1000)
+    dock.show()
+    qtbot.waitUntil(lambda: bool(dock.session.queue()) and dock.keeper.snapshot is not None, timeout=10_000)
+    dock.session.next_case()
+    qtbot.waitUntil(lambda: dock.findings.model.rowCount() == 2, timeout=10_000)
+    assert dock.sections.findings_part.is_open
+    assert dock.sections.worklist_part.is_open
+    qtbot.waitUntil(lambda: dock.sections.case_area.verticalScrollBar().maximum() == 0)
+    assert dock.findings.table.verticalScrollBar().maximum() == 0
+    assert dock.sections.findings_part.height() < 0.25 * dock.sections.height()
