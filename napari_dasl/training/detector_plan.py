@@ -37,6 +37,9 @@ STEP_VOXELS: dict[tuple[int, str], int] = {
 }
 """Voxels of one optimiser step, by axes and machine: on one core a step of either network takes about two seconds."""
 
+SLIM = {"planes": 32, "width": 64}
+"""ResNet-50 with its pyramid half as wide, for a processor: 0.55 s a step of 16 patches of 96 x 96 instead of 1.3 s."""
+
 BYTES_PER_VOXEL = {3: 1000, 2: 4000}
 """What one patch voxel costs in training, in single precision."""
 
@@ -74,7 +77,9 @@ def settle(
     batch = int(np.clip(voxels // int(np.prod(patch)), 2, 16))
     longest = max(patch)
     sizes = cluster_sizes([float(np.clip(d / spacing[1], SHORTEST_ANCHOR, longest)) for d in lesions])
-    options = {"spatial_dims": spatial_dims, "anchor_sizes": [round(size, 2) for size in sizes]}
+    options: dict[str, Any] = {"spatial_dims": spatial_dims, "anchor_sizes": [round(size, 2) for size in sizes]}
+    if spatial_dims == 2 and compute == "cpu":
+        options |= SLIM
     return DetectorSettings(
         spacing, patch, batch, options, batch * np.prod(patch) * BYTES_PER_VOXEL[spatial_dims] / 1e6
     )

@@ -244,6 +244,8 @@ def test_the_plan_of_a_detector_of_slices(make_case):
     assert plan.spacing[0] == 5.0
     assert plan.spacing[1] == plan.spacing[2]
     assert plan.batch > 1
+    assert plan.network_options["planes"] == 32
+    assert "planes" not in derive(found, modality="MR", network="mask-rcnn", compute="cuda").network_options
 
 
 def test_a_plan_of_a_detector_comes_back_from_its_file(make_case, tmp_path):
