@@ -62,7 +62,7 @@ def growing_patch(typical: Sequence[float], step: Triple) -> Triple:
 def arms(protocol: Protocol) -> tuple[Arm, ...]:
     """The four arms."""
     order = protocol.options["order"]
-    bottleneck = BOTTLENECK.get(protocol.network, 1)
+    bottleneck = protocol.options["bottleneck"] or BOTTLENECK.get(protocol.network, 1)
 
     def grown(kind: Any, mode: Any = "resource") -> Course:
         return Course(stages=StageChoice(kind, mode=mode, order=order, bottleneck=bottleneck))
@@ -328,6 +328,7 @@ EXPERIMENT = Experiment(
         Option("patch", "The plan's patch, such as 40x56x40; by default what covers the median scan.", None, sides),
         Option("batch", "Patches per step at the plan's patch.", 2, count),
         Option("width", "Features of the U-Net's first level, doubled at each of the two others.", 16, count),
+        Option("bottleneck", "Fewest voxels at the coarsest level of the first patch; 0: the network's.", 0, count),
         Option(
             "schedule", "How the learning rate falls: poly, as published, or cosine.", "poly", choice("poly", "cosine")
         ),
