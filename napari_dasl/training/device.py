@@ -136,7 +136,8 @@ def measure_precision(plan: TrainingPlan, network: nn.Module, device: torch.devi
         asked = Precision(plan.precision, channels_last=True)
         network.to(memory_format=asked.layout(plan.spatial_dims))
         return asked
-    asked_for = (plan.model_dump_json(), str(device), torch.get_num_threads())
+    # Every round has a seed of its own, and may have its own length: neither makes a step faster.
+    asked_for = (plan.model_dump_json(exclude={"seed", "steps"}), str(device), torch.get_num_threads())
     if asked_for not in _measured:
         _measured[asked_for] = _fastest(plan, network, device, repeat)
     best = _measured[asked_for]
