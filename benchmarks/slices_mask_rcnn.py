@@ -93,10 +93,9 @@ def for_specks(plan: TrainingPlan) -> TrainingPlan:
     steps = (plan.spacing[0], plan.spacing[1] / 2, plan.spacing[2] / 2)
     rules = [rule.model_copy(update={"upper": 100.0}) for rule in plan.normalisation]
     changed = {"spacing": steps, "patch": (1, 96, 96), "batch": 8, "foreground": 0.9, "normalisation": rules}
-    changed["learning_rate"] = 0.004
     options = dict(plan.network_options)
     if plan.detector:
-        options["anchor_sizes"] = [2 * size for size in options["anchor_sizes"]]
+        options |= {"anchor_sizes": [2 * size for size in options["anchor_sizes"]], "guided": True, "features": 32}
     return TrainingPlan.model_validate(plan.model_dump() | changed | {"network_options": options})
 
 

@@ -209,3 +209,27 @@ def test_pooling_takes_the_highest_of_each_cell_and_needs_no_other_weights(dims)
 def test_a_pooling_that_there_is_not_is_refused():
     with pytest.raises(ProjectError, match="align, pool"):
         build(pooling="crop")
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_guided_anchors_score_what_the_semantic_head_sees_around_their_cell(dims):
+    plain, guided = (build(dims, 2, anchor_sizes=(4, 8), guided=choice) for choice in (False, True))
+    guided.load_state_dict(plain.state_dict())
+    image, shape = torch.randn(1, 1, *(32,) * dims), (32,) * dims
+    with torch.no_grad():
+        before, after = plain(image), guided(image)
+    added = (after.logits - before.logits)[0]
+    said = (after.semantic[0, 1:] - after.semantic[0, :1]).flatten(1)
+    for row in (0, 37, len(added) - 1):
+        centre = guided.anchors(shape)[row, :-1]
+        grid = torch.stack(torch.meshgrid(*[torch.arange(32) + 0.5] * dims, indexing="ij"), -1).flatten(0, -2)
+        near = ((grid - centre).abs() < 4).all(1)
+        torch.testing.assert_close(added[row], said[:, near].amax(1), atol=1e-5, rtol=1e-4)
+    assert torch.equal(after.deltas, before.deltas)
+    fresh = build(dims, guided=True)(image).logits.sigmoid()
+    assert fresh.mean() < 0.2
+
+
+def test_without_a_semantic_head_nothing_guides():
+    with pytest.raises(ProjectError, match="guided needs semantic"):
+        build(guided=True, semantic=False)
