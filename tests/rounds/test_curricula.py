@@ -13,7 +13,7 @@ from napari_dasl import rounds
 from napari_dasl.curriculum import PACINGS, SCORERS
 from napari_dasl.curriculum.stages import Kind
 from napari_dasl.errors import Cancelled, InputError
-from napari_dasl.events import Log, Progress
+from napari_dasl.events import Log, Phase
 from napari_dasl.project import Difficulty, Project, presets, setup
 from napari_dasl.project.curriculum_config import CurriculumConfig, PacingName, Recipe, ScorerName, StagesName
 from napari_dasl.rounds import RoundPlan, curricula
@@ -80,7 +80,7 @@ def test_a_round_trains_with_every_preset(used, name):
     with Project.open(used) as project:
         result = rounds.run(project, SHORT.model_copy(update={"preset": name}), report=heard.append)
         fixed = frozen(project, "plan.json")
-        config, recipe = curricula.of_preset(name)
+        config, recipe = curricula.of_preset(name, "unet")
         assert fixed["preset"] == name
         assert CurriculumConfig.model_validate(fixed["curriculum"]) == config
         assert Recipe.model_validate(fixed["recipe"]) == recipe
@@ -123,15 +123,17 @@ def test_a_resumed_round_follows_the_very_same_curriculum(study):
     plan = SHORT.model_copy(update={"preset": "stroke-contrast", "steps": 8})
     expected = weights(study, rounds.run(study, plan))
     before = frozen(study)
-    done = []
+    begun, asked = [], []
 
-    def count(event):
-        if isinstance(event, Progress) and event.name == "train":
-            done.append(event.done)
+    def watch(event):
+        begun.extend([event] if isinstance(event, Phase) and event.name == "train" else [])
 
-    with pytest.raises(Cancelled):
-        rounds.run(study, plan, report=count, cancelled=lambda: bool(done) and done[-1] >= 2)
-    assert 2 <= done[-1] < 8
+    def after_three_steps():
+        asked.extend(begun[:1])
+        return len(asked) > 3
+
+    with pytest.raises(Cancelled, match="after step 3"):
+        rounds.run(study, plan, report=watch, cancelled=after_three_steps)
     # Whatever is changed now is for the next round.
     study.update_config(curriculum__scorer="size", curriculum__order="hard", training__loss="weighted-dice")
     resumed = rounds.run(study, resume=True)
