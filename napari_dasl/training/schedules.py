@@ -36,7 +36,7 @@ def learning_rate(plan: TrainingPlan, progress: float) -> float:
     if plan.schedule == "cosine":
         return plan.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
     if plan.schedule == "poly":
-        return plan.learning_rate * (1 - done) ** 0.9
+        return plan.learning_rate * math.pow(1 - done, 0.9)
     if plan.schedule == "constant":
         return plan.learning_rate
     part = min(int(done * plan.restarts + _ROUNDING), plan.restarts - 1)
