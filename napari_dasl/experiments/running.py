@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from napari_dasl.errors import Cancelled, DaslError
 from napari_dasl.events import CancelCheck, Log, Phase, Progress, Report, never, silent
 from napari_dasl.experiments.arms import Protocol, Row, Run, read_row, write_row
-from napari_dasl.rounds.simulation.workers import THREADS
+from napari_dasl.rounds.simulation.workers import start_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -163,17 +163,7 @@ def _side_by_side(
 
 def _start(context: Any, protocol: Protocol, run: Run, channel: Any, stop: Any) -> SpawnProcess:
     process: SpawnProcess = context.Process(target=_work, args=(protocol, run, channel, stop, os.getpid()))
-    # The new process loads torch while it unpickles, before its own first line: the threads are set here.
-    before = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(dict.fromkeys(THREADS, str(protocol.threads)))
-    try:
-        process.start()
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    start_on(process, protocol.threads)
     return process
 
 

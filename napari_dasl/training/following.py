@@ -91,7 +91,7 @@ class Following:
                 raise InputError(
                     f"No labelled scan has room for a patch of {list(stage.patch)} without a lesion, and a stage of "
                     "the curriculum asks for as many of them as show one.",
-                    "Choose a smaller tumour patch, or other stages.",
+                    "Choose other stages, or label a scan that reaches further around its lesions.",
                 )
 
     def _in_order(self) -> list[Prepared]:

@@ -186,7 +186,10 @@ def _text(row: Row, column: Column) -> str:
         return ""
     if column is Column.RANK:
         return str(value)
-    return f"{value:.1f}" if column is Column.MINUTES else f"{value:.3f}"
+    if column is Column.MINUTES:
+        return f"{value:.1f}"
+    # Eq. 3 multiplies two small numbers: to three digits after the point many scans would all have 0.000.
+    return f"{value:.3f}" if value == 0 or abs(value) >= 0.01 else f"{value:.2g}"
 
 
 def state_words(row: Row) -> str:

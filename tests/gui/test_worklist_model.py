@@ -83,6 +83,14 @@ def test_a_shuffle_is_the_same_each_time_and_not_the_order_of_names(listed):
     assert first != ["P-1", "P-2", "P-3", "P-4", "P-9", "P-10"]
 
 
+def test_small_scores_are_told_apart(listed):
+    model, _ = listed
+    scores = (0.00044, 0.00031, 0.094, 0.0)
+    model.set_rows([Row(f"P-{n}", CaseState.UNLABELLED, rank=n, score=score) for n, score in enumerate(scores)])
+    shown = [model.index(n, Column.SCORE).data() for n in range(len(scores))]
+    assert shown == ["0.00044", "0.00031", "0.094", "0.000"]
+
+
 def test_filters_by_state_and_text_go_together(listed):
     _, proxy = listed
     proxy.order_by(Column.RANK, False)

@@ -121,9 +121,14 @@ def free_cores() -> int:
 
 def _start(context: Any, run: Run, channel: Any, stop: Any) -> SpawnProcess:
     process: SpawnProcess = context.Process(target=_work, args=(run, channel, stop, os.getpid()), name=run.name)
-    # The new process loads torch while it unpickles the run, before its own first line: the threads are set here.
+    start_on(process, 1)
+    return process
+
+
+def start_on(process: SpawnProcess, threads: int) -> None:
+    """Start *process* on as many threads: it loads torch while it unpickles its work, before its own first line."""
     before = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(dict.fromkeys(THREADS, "1"))
+    os.environ.update(dict.fromkeys(THREADS, str(threads)))
     try:
         process.start()
     finally:
@@ -132,7 +137,6 @@ def _start(context: Any, run: Run, channel: Any, stop: Any) -> SpawnProcess:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-    return process
 
 
 def _listen(channel: Any, board: _Board) -> None:
