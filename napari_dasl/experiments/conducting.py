@@ -119,7 +119,7 @@ def conduct(request: Request, report: Report = silent, cancelled: CancelCheck = 
         "title": experiment.title,
         "sentence": experiment.sentence,
         "paper": experiment.paper,
-        "data": str(protocol.study.folder),
+        "data": protocol.study.folder.name,
         "cases": len(protocol.study.samples),
         "patients": len(protocol.study.groups),
         "network": protocol.network,
@@ -135,7 +135,7 @@ def conduct(request: Request, report: Report = silent, cancelled: CancelCheck = 
         "complete": len(rows),
         "failed": [{"run": name, "reason": reason} for name, reason in failed.items()],
         "stopped": stopped,
-        "work": str(protocol.work),
+        "work": f"work/{protocol.identity}",
     }
     findings = experiment.tell(protocol, rows)
     return write(request.out, experiment, result, rows, findings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QMenu, QTableView, QWidget
 
 from napari_dasl.widgets.worklist_delegate import WorklistDelegate
@@ -27,6 +27,8 @@ _WIDTHS = {
 }
 LEAST_HEIGHT, LEAST_BESIDE, LEAST_LOW = 110, 150, 66
 """Least height in pixels; that beside the panel of difficulty; and that in a low window."""
+_FITTED, _WIDEST = (Column.STATE, Column.SCORE), 112
+"""Columns as wide as their longest text, at most so many pixels, until the annotator drags their edge."""
 _PICTURE_HEIGHT = 50
 _NAME_WIDTH = 68
 _IN_THE_WAY = (Column.SCORE, Column.UNCERTAINTY, Column.SIMILARITY, Column.MINUTES, *SCORER_COLUMNS)
@@ -47,6 +49,10 @@ class CaseTable(QTableView):
         self._measured: frozenset[str] = frozenset()
         self._before: dict[Column, bool] | None = None
         self._scorer = ""
+        self._dragged: set[Column] = set()
+        self._fitted: dict[Column, int] = {}
+        self._fitting = QTimer(self, singleShot=True, interval=0)  # once the view has laid its lines out
+        self._fitting.timeout.connect(self._fit_texts)
         self.setModel(proxy)
         self.setItemDelegate(WorklistDelegate(self))
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
@@ -78,6 +84,9 @@ class CaseTable(QTableView):
         header.customContextMenuRequested.connect(self._ask_columns)
         for column in _HIDDEN_AT_FIRST:
             self.setColumnHidden(column, True)
+        header.sectionResized.connect(self._note_dragged)
+        for told in (proxy.modelReset, proxy.dataChanged, proxy.rowsInserted, proxy.layoutChanged):
+            told.connect(lambda *_: self._fitting.start())
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Open the case under the cursor with Enter."""
@@ -89,6 +98,18 @@ class CaseTable(QTableView):
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Keep the names readable."""
         super().resizeEvent(event)
+        self._give_names_room()
+
+    def _note_dragged(self, column: int, _before: int, width: int) -> None:
+        if Column(column) in _FITTED and width not in (0, self._fitted.get(Column(column))):
+            self._dragged.add(Column(column))
+
+    def _fit_texts(self) -> None:
+        """Make states and scores readable whole; small scores have many digits."""
+        for column in _FITTED:
+            if column not in self._dragged and not self.isColumnHidden(column):
+                self._fitted[column] = min(max(_WIDTHS[column], self.sizeHintForColumn(column)), _WIDEST)
+                self.horizontalHeader().resizeSection(column, self._fitted[column])
         self._give_names_room()
 
     def _give_names_room(self) -> None:

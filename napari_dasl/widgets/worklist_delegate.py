@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_dasl.widgets.snapshot import Row
 
 _BAR = QColor("#56B4E9")
-_BAR_WIDTH = 34
+_BAR_WIDTH = 28
 _SYMBOL_WIDTH = 20
 
 

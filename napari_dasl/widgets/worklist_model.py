@@ -177,7 +177,8 @@ def _text(row: Row, column: Column) -> str:
         return row.case
     if column is Column.STATE:
         word = SIGNS[row.state].word
-        asked = "asked for" if row.state is CaseState.UNLABELLED else f"{word}, asked"
+        waiting = row.state in (CaseState.UNLABELLED, CaseState.PSEUDO)  # the symbol tells them apart
+        asked = "asked for" if waiting else f"{word}, asked"
         return asked if row.asked else word
     if column in SCORER_COLUMNS:
         return cell_words(SCORER_COLUMNS[column], row.hardness.get(SCORER_COLUMNS[column]))

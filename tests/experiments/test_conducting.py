@@ -41,6 +41,8 @@ def test_patch_growth_leaves_a_row_a_run_and_every_file(grown):
         *("dice_and_time.png", "voxels.png", "loss.png"),
     }
     assert json.loads((out / "result.json").read_text()) == json.loads(json.dumps(found))
+    assert str(scans.parent) not in (out / "result.json").read_text()  # it is read on other machines
+    assert (out / found["work"]).is_dir()
     assert "0.44" in (out / "table.md").read_text()
     assert "<h1>Progressive growing of patch size</h1>" in (out / "report.html").read_text()
 

@@ -231,6 +231,20 @@ def test_every_cell_draws(worklist, qtbot):
     assert len(colours) > 10
 
 
+def test_states_and_small_scores_are_shown_whole_unless_the_annotator_sets_the_width(worklist, qtbot):
+    keeper, header = snapshots_for(worklist.session), worklist.table.horizontalHeader()
+    before = {column: header.sectionSize(int(column)) for column in (Column.STATE, Column.SCORE)}
+    rows = tuple(Row(f"c-{n}", CaseState.PSEUDO, score=(n + 1) / 7300, rank=n + 1) for n in range(4))
+    keeper._set(Snapshot(folder="x", rows=rows))
+    qtbot.waitUntil(lambda: all(header.sectionSize(int(column)) > width for column, width in before.items()))
+    for column in before:
+        assert header.sectionSize(int(column)) >= worklist.table.sizeHintForColumn(int(column))
+        header.resizeSection(int(column), 40)
+    keeper._set(Snapshot(folder="x", rows=(*rows, Row("c-9", CaseState.UNLABELLED, score=0.5, rank=9))))
+    qtbot.wait(50)
+    assert {header.sectionSize(int(column)) for column in before} == {40}
+
+
 def test_columns_can_be_hidden_but_not_the_name(worklist):
     assert worklist.table.isColumnHidden(int(Column.SIMILARITY))
     assert not worklist.table.isColumnHidden(int(Column.CASE))
