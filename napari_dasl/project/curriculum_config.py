@@ -120,6 +120,15 @@ class CurriculumConfig(_Part):
         return self.pacing != "all"
 
     @property
+    def compares(self) -> bool:
+        """Whether it must be known how hard each case is.
+
+        In random order, too, where groups cover equal steps of difficulty: their sizes come from nothing else, and a
+        control must have those of what it controls.
+        """
+        return self.ordered and (self.order != "random" or self.pacing == "equal-steps")
+
+    @property
     def plain(self) -> bool:
         """Whether everything is learnt from at once, at the patch of the plan."""
         return not self.ordered and self.stages == "constant"

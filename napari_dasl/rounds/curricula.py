@@ -100,11 +100,8 @@ def resolve(project: Project, request: RoundPlan) -> tuple[CurriculumConfig, Rec
     else:
         curriculum, recipe = project.config.curriculum, project.config.training.recipe
     curriculum = curriculum if request.curriculum is None else request.curriculum
-    if curriculum.ordered and curriculum.order != "random" and curriculum.scorer == "none":
-        raise InputError(
-            f"The pacing {curriculum.pacing} takes {curriculum.order} cases first, and no scorer says which are.",
-            f"Choose a scorer ({', '.join(SCORERS)}), or the order random.",
-        )
+    if curriculum.compares and curriculum.scorer == "none":
+        _refuse_unscored(curriculum)
     pacing_of(curriculum)
     choice_of(curriculum)
     return curriculum, recipe if request.recipe is None else request.recipe
@@ -184,8 +181,8 @@ def schedule_of(
     cases : sequence of CaseData
         As training is given them.
     difficulties : array (n,), optional
-        Rises with hardness, NaN where it is not known. Without it there is no order to go by, and every case is there
-        from the beginning.
+        Rises with hardness, NaN where it is not known. Where the curriculum compares cases and nothing is known of
+        them, every case is there from the beginning.
     sizes : Sizes, optional
         For the stages of the liver paper.
     seed : int
@@ -204,7 +201,7 @@ def schedule_of(
         There is no lesion, and a stage asks for patches of them.
     """
     known = difficulties is not None and not np.isnan(difficulties).all()
-    ordered = config.ordered and (known or config.order == "random")
+    ordered = config.ordered and (known or not config.compares)
     if not ordered and config.stages == "constant":
         return None
     choice = choice_of(config)
@@ -253,7 +250,7 @@ def settle(stage: Stage, cases: Sequence[CaseData]) -> Schedule | None:
         return _frozen(json.loads(path.read_text(encoding="utf-8")), names)
     from napari_dasl.rounds.ordering import difficulties_of, room_for
 
-    found = difficulties_of(stage, cases, config) if config.ordered and config.order != "random" else None
+    found = difficulties_of(stage, cases, config) if config.compares else None
     sizes = room_for(stage, cases) if config.stages in WHOLE else None
     seed = stage.plan.seed
     made = schedule_of(config, stage.plan, cases, found, sizes, seed, stage.budget().steps or 0)
@@ -286,6 +283,20 @@ def told(config: CurriculumConfig, schedule: Schedule | None, cases: int) -> str
         way = ", ".join(shapes) if number <= _FEW else f"from {shapes[0]} to {shapes[-1]}"
         parts.append(f"{number} stage{'s' * (number != 1)} ({config.stages}), patches {way}")
     return f"This round follows a curriculum: {'; '.join(parts)}."
+
+
+def _refuse_unscored(config: CurriculumConfig) -> None:
+    others = ", ".join(SCORERS)
+    if config.order == "random":
+        raise InputError(
+            f"The groups of the pacing {config.pacing} are equal steps of difficulty, in random order, too, and no "
+            "scorer measures it.",
+            f"Choose a scorer ({others}), or another pacing.",
+        )
+    raise InputError(
+        f"The pacing {config.pacing} takes {config.order} cases first, and no scorer says which are.",
+        f"Choose a scorer ({others}), or the order random.",
+    )
 
 
 def _by_instance(plan: TrainingPlan) -> bool:

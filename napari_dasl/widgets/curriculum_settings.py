@@ -254,7 +254,7 @@ class CurriculumSettings(QWidget):
         try:
             config = cast("CurriculumConfig", self.curriculum.value())
             self.recipe.value()
-            if config.ordered and config.order != "random" and config.scorer == "none":
+            if config.compares and config.scorer == "none":
                 return "Cases come one after the other, and nothing says which are hard: choose what hard means."
             pacing_of(config)
             choice_of(config)
@@ -268,9 +268,11 @@ class CurriculumSettings(QWidget):
             self.curriculum.current(name) for name in ("pacing", "stages", "scorer", "order")
         )
         ordered = pacing != "all"
+        # The groups of equal steps are made of how hard the cases are, in whatever order these come.
+        compared = ordered and (order != "random" or pacing == "equal-steps")
         shown = {"pacing", "stages", *_OF_PACING.get(pacing, ()), *_OF_STAGES.get(stages, ())}
         if ordered:
             shown.add("order")
-        if ordered and order != "random":
+        if compared:
             shown |= {"scorer"} | ({"effort"} if scorer in TRAINED else set())
         self.curriculum.show_fields(shown)

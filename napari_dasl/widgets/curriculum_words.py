@@ -89,7 +89,7 @@ def curriculum_words(config: CurriculumConfig) -> str:
 
 def cost_of(config: CurriculumConfig) -> str:
     """Return that measuring the cases takes time of its own; empty where it does not."""
-    if not (config.ordered and _compares(config) and config.scorer in TRAINED):
+    if not (config.compares and config.scorer in TRAINED):
         return ""
     return "To measure the cases it first trains several networks; the round takes clearly longer."
 

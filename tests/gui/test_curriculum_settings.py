@@ -122,6 +122,17 @@ def test_groups_without_a_measure_are_refused_in_words(settings):
     assert not settings.is_valid()
 
 
+def test_groups_of_equal_steps_show_and_ask_for_a_measure_in_random_order_too(settings):
+    settings.curriculum.set_value(CurriculumConfig(pacing="equal-steps", order="random"))
+    settings._edited()
+    assert "scorer" in fields_shown(settings)
+    assert not settings.is_valid()
+    settings.curriculum.set_value(CurriculumConfig(pacing="linear", order="random"))
+    settings._edited()
+    assert "scorer" not in fields_shown(settings)
+    assert settings.is_valid()
+
+
 def test_a_refresh_keeps_what_was_chosen_and_another_project_begins_anew(settings):
     settings.choose("stroke-contrast")
     settings.recipe.fields["batch"].setValue(3)

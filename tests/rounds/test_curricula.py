@@ -343,3 +343,24 @@ def test_a_random_order_needs_no_scorer_and_keeps_the_pacing(study):
     made = curricula.schedule_of(config, plan, [None] * 8, None, None, 3, 100)
     assert sorted(made.order) == list(range(8)) != list(made.order)
     assert [len(made.at(p).available) for p in (0, 0.4, 0.6)] == [4, 4, 8]
+
+
+def test_the_random_control_of_equal_steps_has_the_groups_of_what_it_controls(study):
+    plan = rounds.training_plan(study)
+    config = CurriculumConfig(scorer="contrast", pacing="equal-steps", groups=2, passes=False)
+    hard = np.array([0, 0, 0, 0, 0, 1, 2, 10.0])
+    random = config.model_copy(update={"order": "random"})
+    easy, control = (curricula.schedule_of(each, plan, [None] * 8, hard, None, 3, 100) for each in (config, random))
+    assert control.pacing == easy.pacing
+    assert [len(control.at(p).available) for p in (0, 0.9)] == [7, 8]
+    assert sorted(control.order) == list(range(8)) != list(control.order)
+    assert curricula.schedule_of(random, plan, [None] * 8, None, None, 3, 100) is None
+
+
+def test_groups_of_equal_steps_need_a_scorer_in_random_order_too(study):
+    config = CurriculumConfig(pacing="equal-steps", order="random")
+    with pytest.raises(InputError, match="in random order, too, and no scorer"):
+        rounds.run(study, SHORT.model_copy(update={"curriculum": config}))
+    scored = config.model_copy(update={"scorer": "size"})
+    rounds.run(study, SHORT.model_copy(update={"curriculum": scored, "steps": 1}))
+    assert len([value for value in frozen(study)["difficulty"] if value is not None]) == 5
