@@ -142,7 +142,7 @@ def _drawn_box(case: Prepared, place: Place) -> NDArray[np.uint16]:
 
 def _targets(ids: NDArray[Any], table: NDArray[np.int32], *, planar: bool) -> Targets:
     """What a patch shows; a cube has the longest side of a lesion's box for its diameter."""
-    ids, found = table_of_patch(ids, table, planar=planar)
+    shown, found = table_of_patch(ids, table, planar=planar)
     first = 1 if planar else 0
     low, high = found[:, 3 + first : 6].astype(np.float32), found[:, 6 + first : 9].astype(np.float32)
     longest = (high - low).max(axis=1, keepdims=True) if len(found) else np.zeros((0, 1), np.float32)
@@ -150,5 +150,5 @@ def _targets(ids: NDArray[Any], table: NDArray[np.int32], *, planar: bool) -> Ta
         cubes=torch.from_numpy(np.concatenate([(low + high) / 2, longest], axis=1)),
         classes=torch.from_numpy(found[:, 1].astype(np.int64) - 1),
         ids=torch.from_numpy(found[:, 0].astype(np.int64)),
-        id_map=torch.from_numpy(ids[0].astype(np.int64) if planar else ids.astype(np.int64)),
+        id_map=torch.from_numpy(shown[0].astype(np.int64) if planar else shown.astype(np.int64)),
     )

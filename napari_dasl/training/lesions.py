@@ -135,11 +135,12 @@ def on_grid(boxes: Sequence[Box6], spacing: Spacing, grid: Spacing) -> NDArray[n
 
 def table_of_patch(
     ids: NDArray[np.integer[Any]], table: NDArray[np.int32], *, planar: bool
-) -> tuple[NDArray[np.uint16], NDArray[np.int32]]:
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """The lesions of a patch as it was cut and turned: their map, numbered from 1, and their table.
 
-    A lesion of which less than :data:`SEEN` lies in the patch is taken out of it: nobody could tell what it is, and
-    another patch shows it whole. In a slice (*planar*) every part of a lesion that touches no other part of it is one.
+    A lesion of which the patch holds less than :data:`SEEN` of what it could hold is not asked for: nobody could tell
+    what it is, and another patch shows more of it. Nor is it background: its voxels become :data:`UNSEEN`. In a slice
+    (*planar*) every part of a lesion that touches no other part of it is one.
 
     Parameters
     ----------
@@ -151,23 +152,44 @@ def table_of_patch(
     """
     class_of = np.zeros(int(max(table[:, 0].max(initial=0), ids.max(initial=0))) + 1, np.int64)
     class_of[table[:, 0]] = table[:, 1]
-    whole = np.zeros(class_of.size, np.int64)
-    whole[table[:, 0]] = table[:, 2]
-    result = np.zeros(ids.shape, np.uint16)
+    least = np.zeros(class_of.size)
+    least[table[:, 0]] = 0 if planar else SEEN * _most(table, ids.shape)
+    result = np.zeros(ids.shape, np.int32)
+    unseen: list[int] = []
     classes: list[int] = []
     for number, count in zip(*np.unique(ids, return_counts=True), strict=True):
-        if not number or (not planar and count < SEEN * whole[number]):
+        if not number:
+            continue
+        if count < least[number]:
+            unseen.append(int(number))
             continue
         mask = ids == number
         parts, found = ndimage.label(mask, np.ones((3, 3, 3))) if planar else (mask, 1)
         for part in range(1, found + 1):
             classes.append(int(class_of[number]))
             result[parts == part] = len(classes)
-    return result, lesion_table(result, classes)
+    made = lesion_table(result, classes)
+    if unseen:
+        result[np.isin(ids, unseen)] = UNSEEN
+    return result, made
 
 
 SEEN = 0.25
-"""The part of a lesion's voxels that a patch must hold to be asked for it."""
+"""The part of what a patch could hold of a lesion that it must hold to be asked for it."""
+
+UNSEEN = -1
+"""Voxels of lesions too small a part of which lies in a patch: neither a lesion to find nor background."""
+
+
+def _most(table: NDArray[np.int32], patch: Sequence[int]) -> NDArray[np.float64]:
+    """About how many voxels of each lesion of *table* fit in a *patch*: as much of them as of their boxes.
+
+    A lesion twice as wide as the patch never lies in it by more than an eighth: measured by its whole volume, every
+    patch within it would be background.
+    """
+    sides = np.maximum(table[:, 6:9] - table[:, 3:6], 1)
+    fits: NDArray[np.float64] = table[:, 2] * np.minimum(1.0, np.asarray(patch, float) / sides).prod(axis=1)
+    return fits
 
 
 def diameters(table: NDArray[np.int32], spacing: Spacing) -> list[float]:

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from napari_dasl.errors import Cancelled, InputError
 from napari_dasl.training.detection import DetectionObjective
 from napari_dasl.training.device import Precision, measure_precision
+from napari_dasl.training.lesions import UNSEEN
 from napari_dasl.training.loop import Budget, train
 from napari_dasl.training.memory import estimate_memory_mb
 from napari_dasl.training.mixing import Mixing
@@ -132,7 +133,7 @@ def test_boxes_are_those_of_the_lesions_as_the_patch_shows_them(detector, scans,
         assert batch.image.shape == (2, 1, 32, 32, 32)
         for target in batch.targets:
             assert np.array_equal(target.cubes.numpy(), boxes_of(target))
-            assert set(target.id_map.unique().tolist()) - {0} == set(target.ids.tolist())
+            assert set(target.id_map.unique().tolist()) - {0, UNSEEN} == set(target.ids.tolist())
             assert (target.classes == 0).all()
             seen += len(target.cubes)
     assert seen

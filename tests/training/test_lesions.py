@@ -99,6 +99,29 @@ def test_ids_up_to_the_last_pass_through_a_turned_patch():
     assert turned.dtype == np.uint16
 
 
+@pytest.mark.parametrize("width", [1.5, 2, 3])
+def test_a_lesion_larger_than_the_patch_is_a_lesion_in_nearly_every_patch_on_it(width):
+    patch, radius = 16, 8 * width
+    side = int(2 * radius) + 20
+    ids = ball((side,) * 3, (side / 2 - 0.5,) * 3, radius).astype(np.uint16)
+    table, rng = lesions.lesion_table(ids, [1]), np.random.default_rng(0)
+    voxels, asked = np.argwhere(ids), 0
+    for _ in range(60):
+        first = np.clip(voxels[rng.integers(len(voxels))] - patch // 2, 0, side - patch)
+        place = tuple(slice(a, a + patch) for a in first)
+        asked += len(lesions.table_of_patch(ids[place], table, planar=False)[1])
+    assert asked >= 54
+
+
+def test_a_sliver_is_neither_a_lesion_nor_background():
+    ids = np.zeros((24, 24, 24), np.uint16)
+    ids[4:12, 4:12, 4:12], ids[14:20, 14:20, 14:20] = 1, 2
+    shown, found = lesions.table_of_patch(ids[11:], lesions.lesion_table(ids, [1, 1]), planar=False)
+    assert len(found) == 1
+    assert np.array_equal(shown == lesions.UNSEEN, ids[11:] == 1)
+    assert np.array_equal(shown == 1, ids[11:] == 2)
+
+
 def test_what_lies_outside_may_be_one_value_per_channel():
     array = np.arange(2 * 27, dtype=np.float32).reshape(2, 3, 3, 3)
     found = cut(array, (-1, 1, -2), (5, 3, 4), outside=(-5.0, -7.0))

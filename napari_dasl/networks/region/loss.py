@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from napari_dasl.losses import dice_ce
 from napari_dasl.networks.region.boxes import decode, encode, to_corners
-from napari_dasl.networks.region.matching import IGNORED, match
+from napari_dasl.networks.region.matching import BACKGROUND, IGNORED, match
 from napari_dasl.networks.region.network import scaled
 from napari_dasl.networks.region.proposals import Regions, mask_regions, refine_regions
 from napari_dasl.networks.region.roi import roi_align
@@ -25,6 +25,9 @@ from napari_dasl.networks.region.sampling import hard_negatives
 
 if TYPE_CHECKING:
     from napari_dasl.networks.region.network import RegionNetwork, RegionOutput
+
+_SURE = 20.0
+"""A logit, and its negative: the softmax of both is 1 and 0 in single precision, and neither overflows in half."""
 
 _BETA = 1 / 9
 """Where smooth L1 turns from square to straight: a ninth of a diameter, as in Faster R-CNN's first stage."""
@@ -43,7 +46,8 @@ class Targets:
     ids : torch.Tensor
         (n,) integers: the value of each lesion in ``id_map``.
     id_map : torch.Tensor
-        (…) integers, the shape of the sample; 0 where there is no lesion. A value that ``ids`` lacks is no lesion.
+        (…) integers, the shape of the sample; 0 where there is no lesion. A value that ``ids`` lacks is no lesion; a
+        negative one is not known: nothing is learnt from these voxels, nor background from the anchors around them.
     known : torch.Tensor or None
         (2 D,) corners: only anchors centred in there, and voxels in there, are learnt from. Everything is known
         without.
@@ -143,6 +147,10 @@ def _sample(
     matches = match(anchors, truth.cubes, per_location=len(network.anchor_sizes))
     if truth.known is not None:
         matches = torch.where(_inside(anchors, truth.known), matches, IGNORED)
+    cells = _unseen_cells(truth.id_map, network.strides[0])
+    if cells is not None:
+        unseen = cells.flatten().repeat_interleave(len(network.anchor_sizes))
+        matches = torch.where(unseen & (matches == BACKGROUND), IGNORED, matches)
     positive = torch.nonzero(matches >= 0)[:, 0]
     negative = hard_negatives(logits.amax(1), matches)
     classes = truth.classes[matches.clamp(min=0)] if len(truth.classes) else None
@@ -164,6 +172,19 @@ def _inside(anchors: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     centres = anchors[:, :-1]
     inside: torch.Tensor = ((centres >= low) & (centres < high)).all(dim=1)
     return inside
+
+
+def _unseen_cells(id_map: torch.Tensor, stride: int) -> torch.Tensor | None:
+    """The cells of *stride* voxels around which something is not known: bool (… / stride); None where all is.
+
+    A cell is looked at over twice its width, as the semantic head guides it.
+    """
+    unseen = id_map < 0
+    if not bool(unseen.any()):
+        return None
+    pool = functional.max_pool3d if id_map.ndim == 3 else functional.max_pool2d
+    around: torch.Tensor = pool(unseen[None, None].float(), 2 * stride, stride, stride // 2)[0, 0] > 0
+    return around
 
 
 def classification(
@@ -213,10 +234,10 @@ def _masks(network: RegionNetwork, output: RegionOutput, image: int, truth: Targ
 def mask_targets(truth: Targets, regions: Regions, size: int, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
     """The masks to learn, cut out of ``id_map`` as the features are, and where they are known: both (R, size…) of 0, 1.
 
-    Cells outside the sample, or outside ``known``, are not known: a lesion may go on there.
+    Cells outside the sample, outside ``known`` or of negative voxels are not known: a lesion may go on there.
     """
     own = truth.id_map[None] == truth.ids.view(-1, *(1 for _ in truth.id_map.shape))
-    known = torch.ones_like(own)
+    known = (truth.id_map >= 0)[None].expand_as(own)
     if truth.known is not None:
         known = known & _within(truth.known, truth.id_map.shape, truth.id_map.device)
     maps = torch.stack((own, known), dim=1).float()
@@ -258,6 +279,9 @@ def _refinement(
         regions = refine_regions(
             output.logits[image].float().amax(1), output.deltas[image], anchors, truth.cubes, truth.known
         )
+        cells = _unseen_cells(truth.id_map, network.strides[0])
+        if cells is not None:
+            regions = _seen(regions, cells, network.strides[0])
     if not len(regions.cubes):
         return output.logits.float().sum() * 0
     index = torch.full((len(regions.cubes),), image, device=regions.cubes.device)
@@ -270,6 +294,14 @@ def _refinement(
     )
 
 
+def _seen(regions: Regions, cells: torch.Tensor, stride: int) -> Regions:
+    """*regions* without those that have no lesion and are centred in one of the *cells* that are not known."""
+    place = (regions.cubes[:, :-1] / stride).floor().long()
+    place = torch.minimum(place.clamp(min=0), torch.tensor(cells.shape, device=place.device) - 1)
+    good = (regions.truths >= 0) | ~cells[tuple(place.unbind(1))]
+    return Regions(regions.cubes[good], regions.truths[good], regions.scores[good])
+
+
 def _semantic(logits: torch.Tensor, truths: Sequence[Targets], share: torch.Tensor) -> torch.Tensor:
     """``dice_ce`` of the samples that are known everywhere together, and of the known part of each of the others."""
     whole = [i for i, truth in enumerate(truths) if truth.known is None]
@@ -277,11 +309,17 @@ def _semantic(logits: torch.Tensor, truths: Sequence[Targets], share: torch.Tens
     if whole:
         label = torch.stack([truths[i].class_map() for i in whole])
         picked = logits if len(whole) == len(truths) else logits[whole]
+        unseen = torch.stack([truths[i].id_map < 0 for i in whole])[:, None]
+        if bool(unseen.any()):
+            # Sure of the background, which the label says: no loss, no gradient, and the Dice stays the batch's.
+            sure = picked.new_full((1, picked.shape[1], *(1 for _ in unseen.shape[2:])), -_SURE)
+            sure[:, 0] = _SURE
+            picked = torch.where(unseen, sure, picked)
         total = total + dice_ce(picked, label, share[whole]) * len(whole) / len(truths)
     for i, truth in enumerate(truths):
         if truth.known is None:
             continue
-        inside = _within(truth.known, truth.id_map.shape, logits.device)
+        inside = _within(truth.known, truth.id_map.shape, logits.device) & (truth.id_map >= 0)
         if inside.any():
             total = total + dice_ce(
                 logits[i, :, inside][None], truth.class_map()[inside][None], share[i : i + 1]

@@ -181,6 +181,25 @@ def test_only_what_is_known_is_learnt_from():
     assert voxels.sum() == 64
 
 
+@pytest.mark.parametrize("options", [{}, {"refine": True}])
+def test_a_part_of_a_lesion_that_nobody_could_tell_teaches_nothing(options):
+    network = build(**options).eval()
+    image, truth = spheres((32, 48), [([16.0, 16.0], 5.0, 0)])
+    truth.id_map[8:16, 40:48] = -1
+    output = network(image[None])
+    for part in (output.logits, output.semantic):
+        part.retain_grad()
+    region_loss(network, output, [truth])[0].backward()
+    taught = network.anchors((32, 48))[output.logits.grad[0].abs().sum(1) > 0]
+    assert len(taught) > 16
+    assert not torch.any((taught[:, 0] >= 8) & (taught[:, 0] < 16) & (taught[:, 1] >= 40))
+    voxels = output.semantic.grad[0].abs().sum(0) > 0
+    assert torch.equal(voxels, truth.id_map >= 0)
+    cube = torch.tensor([[14.0, 38.0, 16.0]])
+    _, counts = mask_targets(truth, Regions(cube, torch.tensor([0]), torch.zeros(1)), 16, 1.0)
+    assert torch.equal(counts[0] == 0, truth.id_map[6:22, 30:46] < 0)
+
+
 def test_the_losses_are_float32_and_finite_under_autocast():
     network = build(3, 2, refine=True)
     image, truth = spheres((32, 32, 32), [([14.0] * 3, 5.0, 0)])
