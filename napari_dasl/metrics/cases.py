@@ -69,7 +69,7 @@ class ClassMetrics:
     truth_ml, prediction_ml : float
         Volumes.
     lesions : LesionMatch
-        What became of each connected lesion.
+        What became of each lesion.
     """
 
     name: str
@@ -141,6 +141,7 @@ def evaluate_case(
     *,
     case: str = "",
     coverage: float = 0.0,
+    ids: NDArray[np.integer] | None = None,
 ) -> CaseMetrics:
     """Compare a predicted label map with the true one.
 
@@ -156,6 +157,9 @@ def evaluate_case(
         Its id, kept in the row.
     coverage : float
         Share of a lesion that must be covered for it to be detected; see `napari_dasl.metrics.lesions`.
+    ids : (z, y, x) integer array, optional
+        Number of the true lesion in every voxel of `truth`: lesions that touch are then told apart, and one in pieces
+        is one. Without it every connected component is a lesion.
 
     Returns
     -------
@@ -171,6 +175,8 @@ def evaluate_case(
         There is no class, or the spacing does not fit.
     """
     as_masks(truth, prediction)
+    if ids is not None:
+        as_masks(truth, ids)
     if not classes:
         raise InputError("There is no class to evaluate.", "Name at least one class.")
     for what, labels in (("truth", truth), ("prediction", prediction)):
@@ -183,7 +189,7 @@ def evaluate_case(
     extent = np.asarray(np.shape(truth), dtype=np.float64) * np.asarray(spacing, dtype=np.float64)
     diagonal = float(np.sqrt(np.sum(extent**2)))
     rows = tuple(
-        _evaluate_class(truth, prediction, label, name, spacing, diagonal, coverage)
+        _evaluate_class(truth, prediction, label, name, spacing, diagonal, coverage, ids)
         for label, name in enumerate(classes, start=1)
     )
     return CaseMetrics(case=case, diagonal=diagonal, classes=rows)
@@ -241,6 +247,7 @@ def _evaluate_class(
     spacing: Sequence[float],
     diagonal: float,
     coverage: float,
+    ids: NDArray[np.integer] | None,
 ) -> ClassMetrics:
     true, predicted = as_masks(truth, prediction, label)
     counts = confusion(true, predicted)
@@ -251,6 +258,7 @@ def _evaluate_class(
     else:
         assd = rmsd = msd = hd95 = math.nan if status is Status.BOTH_EMPTY else diagonal
     voxel_ml = float(np.prod(np.asarray(spacing, dtype=np.float64))) / 1000.0
+    lesions = true if ids is None else np.where(true, ids, 0)
     return ClassMetrics(
         name=name,
         status=status,
@@ -265,7 +273,7 @@ def _evaluate_class(
         hd95=_number(hd95),
         truth_ml=counts.truth * voxel_ml,
         prediction_ml=counts.prediction * voxel_ml,
-        lesions=lesion_metrics.match(true, predicted, spacing, coverage=coverage),
+        lesions=lesion_metrics.match(lesions, predicted, spacing, coverage=coverage, ids=ids is not None),
     )
 
 

@@ -46,6 +46,8 @@ def compare(
 ) -> list[CaseMetrics]:
     """Predict every case and compare it with its label, class by class.
 
+    Where a label numbers its lesions, each number is one lesion.
+
     Parameters
     ----------
     predictor : Predictor
@@ -86,7 +88,7 @@ def compare(
             if seen is not None:
                 seen(case, predicted)
             probability = predicted.probability
-        drawn = label_map(probability)
-        rows.append(evaluate_case(class_map(case, truth), drawn, classes, case.spacing, case=case.id))
+        drawn, ids = label_map(probability), truth if case.instances else None
+        rows.append(evaluate_case(class_map(case, truth), drawn, classes, case.spacing, case=case.id, ids=ids))
         report(Progress(name=phase, done=done + 1, total=len(cases), text=case.id))
     return rows
