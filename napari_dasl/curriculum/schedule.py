@@ -87,13 +87,16 @@ class Schedule:
                 "Give shares that add up to 1, the last above 0.",
             )
 
-    def at(self, progress: float) -> Setting:
+    def at(self, progress: float, step: int | None = None) -> Setting:
         """What holds at *progress*; the same whenever it is asked.
 
         Parameters
         ----------
         progress : float
             In [0, 1]: optimiser steps done, or minutes gone, as a part of the run. Beyond it, as at its end.
+        step : int, optional
+            Number of the optimiser step, by which stages in random order are drawn: by the clock the progress of a
+            step is not known before it is made. Without it they are drawn by the progress.
 
         Returns
         -------
@@ -107,7 +110,7 @@ class Schedule:
         if math.isnan(progress):
             raise InputError("The progress of a run is not a number.", "Give the part of the run that is done, 0 to 1.")
         p = min(max(float(progress), 0.0), 1.0)
-        index = self._drawn(p) if self.drawn else self._stage(p)
+        index = self._drawn(p, step) if self.drawn else self._stage(p)
         stage = self.stages[index]
         chosen = available(np.asarray(self.order, dtype=np.intp), self.pacing, p, self.minimum)
         return Setting(index, stage.patch, stage.batch, stage.sampling, stage.rate, chosen)
@@ -130,9 +133,9 @@ class Schedule:
         ends = np.cumsum([stage.share for stage in self.stages])
         return min(int(np.searchsorted(ends, progress + _NEARLY, side="right")), len(self.stages) - 1)
 
-    def _drawn(self, progress: float) -> int:
-        # Of the very bits of the progress: a resumed run comes to the same ones.
-        bits = int(np.float64(progress).view(np.uint64))
+    def _drawn(self, progress: float, step: int | None) -> int:
+        # Of the number of the step, or the very bits of the progress: a resumed run comes to the same ones.
+        bits = int(np.float64(progress).view(np.uint64)) if step is None else step
         return random_patch(range(len(self.stages)), np.random.default_rng((self.seed, bits)))
 
 

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from napari_dasl import __version__
 from napari_dasl.curriculum import Pacing, StageChoice, make_schedule, plan_stages
 from napari_dasl.errors import InputError
 from napari_dasl.networks.families import patch_divisor
+from napari_dasl.project import presets
 from napari_dasl.training.plan import TrainingPlan
 from napari_dasl.volumes.atomic import write_bytes_atomic
 
@@ -116,8 +118,12 @@ class Protocol:
 
     @property
     def identity(self) -> str:
-        """A hash of what a row depends on but arm and seed; of the machine, what was asked for."""
+        """A hash of what a row depends on but arm and seed; of the machine, what was asked for.
+
+        With the version and all presets: rows of one table come from the same recipe, also after an update.
+        """
         told = [
+            *(__version__, [presets.load(name) for name in presets.names()]),
             *(self.experiment, self.study.fingerprint, self.steps, self.minutes, self.network),
             *(self.device, self.threads, sorted(self.options.items())),
         ]
@@ -288,7 +294,7 @@ def mean_voxels(schedule: Schedule | None, plan: TrainingPlan, steps: int) -> fl
     """Voxels of an optimiser step, averaged over the *steps* of a run, each with the patch and batch that it had."""
     if schedule is None:
         return float(math.prod(plan.patch) * plan.batch)
-    settings = (schedule.at(step / steps) for step in range(steps))
+    settings = (schedule.at(step / steps, step) for step in range(steps))
     return math.fsum(math.prod(now.patch) * now.batch for now in settings) / steps
 
 

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from napari_dasl import __version__
 from napari_dasl.errors import Cancelled, InputError, WorkError
 from napari_dasl.events import CancelCheck, Report, never, silent
 from napari_dasl.experiments import find
@@ -131,10 +132,12 @@ def conduct(request: Request, report: Report = silent, cancelled: CancelCheck = 
         "jobs": request.jobs,
         "seeds": list(seeds),
         "arms": {arm.name: arm.sentence for arm in chosen},
+        "left_out": [arm.name for arm in arms if arm not in chosen],
         "runs": len(runs),
         "complete": len(rows),
         "failed": [{"run": name, "reason": reason} for name, reason in failed.items()],
         "stopped": stopped,
+        "version": __version__,
         "work": f"work/{protocol.identity}",
     }
     findings = experiment.tell(protocol, rows)

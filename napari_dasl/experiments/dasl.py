@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 PUBLISHED = ((50, 0.56, 0.87), (100, 0.59, 0.90), (150, 0.62, 0.92), (None, 0.64, 0.95))
 """Labels at the beginning (None: all from the beginning), Dice and Dice of the nodules found, on LIDC-IDRI."""
 
-STRATEGIES = ("dasl", "default", "uncertainty", "random")
+STRATEGIES = ("dasl", "default", "uncertainty", "random", "random-foreground")
 
 
 def arms(protocol: Protocol) -> tuple[Arm, ...]:
@@ -43,6 +43,7 @@ def arms(protocol: Protocol) -> tuple[Arm, ...]:
         "default": "What a new project does.",
         "uncertainty": "The most uncertain first (Eq. 2).",
         "random": "Any scan: the control.",
+        "random-foreground": "Any scan in which something was found: the stronger control.",
     }
     return tuple(Arm(name, told.get(name, "As napari-dasl simulate spells it.")) for name in _strategies(protocol))
 

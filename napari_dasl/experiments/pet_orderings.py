@@ -153,9 +153,9 @@ def tell(protocol: Protocol, rows: Sequence[Row]) -> Findings:
     grouped = tables.by_arm(rows)
     repeats = {name: {row.seed: row for row in mine} for name, mine in grouped.items()}
     common = _common(repeats)
-    columns = {name: _cases([mine[seed] for seed in common]) for name, mine in repeats.items() if common}
+    columns = _paired({name: _cases([mine[seed] for seed in common]) for name, mine in repeats.items() if common})
     anova = _anova({name: columns[name] for name in ORDERINGS if name in columns})
-    over_repeats = {name: [_known(mine[seed].mean_dice) for seed in common] for name, mine in repeats.items()}
+    over_repeats = {name: [mine[seed].mean_dice or 0.0 for seed in common] for name, mine in repeats.items()}
     series = {name: [[*map(_point, row.curve)] for row in mine] for name, mine in grouped.items()}
     pictures = (
         (
@@ -192,20 +192,23 @@ def _common(repeats: Mapping[str, Mapping[int, Row]]) -> list[int]:
 
 
 def _cases(rows: Sequence[Row]) -> dict[str, float]:
-    """Test case to its Dice, the mean over the repeats that tested it."""
+    """Test case to its Dice, the mean over the repeats that tested it; without those that are empty in both."""
     found: dict[str, list[float]] = defaultdict(list)
     for row in rows:
         for case, dice in row.dice.items():
-            found[case].append(_known(dice))
+            if dice is not None:
+                found[case].append(dice)
     return {case: math.fsum(values) / len(values) for case, values in sorted(found.items())}
 
 
-def _known(dice: float | None) -> float:
-    return 0.0 if dice is None else dice
+def _paired(columns: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """The columns, with the cases whose Dice is known under every ordering."""
+    shared = set.intersection(*(set(mine) for mine in columns.values())) if columns else set[str]()
+    return {name: {case: dice for case, dice in mine.items() if case in shared} for name, mine in columns.items()}
 
 
 def _flat(rows: Sequence[Row]) -> list[float]:
-    return [_known(dice) for row in rows for dice in row.dice.values()]
+    return [dice for row in rows for dice in row.dice.values() if dice is not None]
 
 
 def _point(pair: tuple[int, float]) -> tuple[float, float]:

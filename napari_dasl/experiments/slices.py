@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_dasl.active import region_mask
 from napari_dasl.curriculum.difficulty import fisher_contrast, lesion_size
 from napari_dasl.errors import Cancelled, InputError
 from napari_dasl.events import CancelCheck, Progress, Report, never, silent
@@ -33,6 +34,9 @@ AXIS = 1
 """The axis of a slice (y, x) that runs from left to right."""
 
 CLASSES = ("lesion",)
+
+MEASURED = "contrast inside the body"
+"""How size and contrast are measured; slices that were stored when they were measured otherwise are made again."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,7 @@ def lesion_slices(
 
 
 def _mark(scan: Sample, cut: Cut) -> str:
-    told = f"{scan.key} {scan.label_key} {scan.spacing} {cut}"
+    told = f"{scan.key} {scan.label_key} {scan.spacing} {cut} {MEASURED}"
     return hashlib.sha256(told.encode()).hexdigest()[:24]
 
 
@@ -158,10 +162,12 @@ def _store(path: Path, scan: CaseData, cut: Cut) -> None:
     images = np.zeros((ill.size, image.shape[0], *shape), np.float32)
     labels = np.zeros((ill.size, *shape), np.uint8)
     sizes, contrasts = np.zeros(ill.size), np.zeros(ill.size)
+    # Of the whole scan: in a slice the larger leg would be the body, and the lesion may be in the other.
+    body = None if cut.hemisphere or not ill.size else region_mask(lesion, image[0], "body", scan.spacing)
     for place, z in enumerate(ill):
         picture, drawn = image[:, z : z + 1], lesion[z : z + 1]
         sizes[place] = lesion_size(drawn[0], spacing)
-        contrasts[place] = _contrast(picture[0, 0], drawn[0], spacing, hemisphere=cut.hemisphere)
+        contrasts[place] = _contrast(picture[0, 0], drawn[0], spacing, None if body is None else body[z])
         if cut.flip and _on_the_far_side(drawn[0]):
             picture, drawn = picture[..., ::-1], drawn[..., ::-1]
         images[place] = resample_linear(picture, shape)
@@ -181,9 +187,12 @@ def _store(path: Path, scan: CaseData, cut: Cut) -> None:
         )
 
 
-def _contrast(image: NDArray[Any], label: NDArray[Any], spacing: tuple[float, float], *, hemisphere: bool) -> float:
-    if not hemisphere:
-        return fisher_contrast(image, label, spacing)
+def _contrast(
+    image: NDArray[Any], label: NDArray[Any], spacing: tuple[float, float], body: NDArray[np.bool_] | None
+) -> float:
+    """Against a shell inside *body*; without one, against the lesion's hemisphere."""
+    if body is not None:
+        return fisher_contrast(image, label, spacing, body=body)
     # Air is the darkest thing round a head, and far darker than the mean of the slice.
     body = image > image.min() + 0.2 * (image.mean() - image.min())
     return fisher_contrast(image, label, spacing, body=body, side=AXIS)

@@ -73,11 +73,19 @@ def figures_of(row: Row) -> dict[str, float | None]:
     }
 
 
+def by_fold(rows: Sequence[Row]) -> list[dict[str, float | None]]:
+    """The figures of each fold, the mean over the seeds: all seeds test the same patients, and make no further folds."""
+    found: dict[int, list[dict[str, float | None]]] = defaultdict(list)
+    for row in rows:
+        found[row.fold].append(figures_of(row))
+    return [{key: tables.spread(one[key] for one in mine)[0] for key, _ in MEASURES} for mine in found.values()]
+
+
 def tell(protocol: Protocol, rows: Sequence[Row]) -> Findings:
     """The two tables of the paper, and paired differences; *protocol* is that of the slices."""
     slices = {one.id: one for one in cast("Sequence[Slice]", protocol.study.samples)}
     grouped = tables.by_arm(rows)
-    folds = {name: [figures_of(row) for row in mine] for name, mine in grouped.items()}
+    folds = {name: by_fold(mine) for name, mine in grouped.items()}
     pairs = _pairs(grouped, slices)
     fits = _fits(protocol, grouped, slices)
     return Findings(
@@ -119,7 +127,7 @@ def _main(
         ]
     heads += [Column("steps", 0), Column("training, s", 0)]
     for name, mine in grouped.items():
-        line: list[Any] = [name, len(mine)]
+        line: list[Any] = [name, len(folds[name])]
         for key, alternative in MEASURES:
             mean, sd, _ = tables.spread(_column(folds[name], key))
             line += [mean, sd, *(_against(folds, name, other, key, alternative) for other in ("none", "random"))]

@@ -88,6 +88,8 @@ def _words(experiment: Experiment, result: Mapping[str, Any], findings: Findings
     missing = [f"{one['run']} failed: {one['reason']}" for one in result["failed"]]
     if result["complete"] < result["runs"] and not missing:
         missing = ["It was stopped before the end; the same call goes on."]
+    if result["left_out"]:
+        missing.append(f"Left out on request: {', '.join(result['left_out'])}.")
     return [experiment.sentence, *findings.words, made, *missing]
 
 

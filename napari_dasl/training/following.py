@@ -49,15 +49,15 @@ class Following:
     places: Sequence[int]
     _room: dict[tuple[str, Shape], bool] = field(default_factory=dict, compare=False, repr=False)
 
-    def at(self, progress: float) -> Moment:
-        """What holds at *progress*; without a schedule always the same.
+    def at(self, progress: float, step: int) -> Moment:
+        """What holds at *progress*, in the optimiser step of the number *step*; without a schedule always the same.
 
         Where none of the people's labels is available yet that can be learnt from, the first of them in the order is;
         and where patches without a lesion are wanted and no case has room for one, the first that has.
         """
         if self.schedule is None:
             return Moment(self.plan, self.cases, 1.0)
-        setting = self.schedule.at(progress)
+        setting = self.schedule.at(progress, step)
         open_now = {int(index) for index in setting.available}
         alternate = setting.sampling == ALTERNATING
         cases = [case for place, case in zip(self.places, self.cases, strict=True) if place in open_now]

@@ -304,7 +304,7 @@ def _learn(
             for step in range(run.step, run.step + ahead):
                 # By the clock, the tail may begin while batches from before it are waiting: they are made anew.
                 then = budget.progress(step, run.seconds)
-                tail, now = mixing.in_tail(then), course.at(then)
+                tail, now = mixing.in_tail(then), course.at(then, step)
                 if step not in waiting or waiting[step][0] != (tail, now.key):
                     made = makers.submit(
                         task.make, now.plan, now.cases, step, mixing, human_only=tail, alternate=now.alternate
@@ -313,7 +313,7 @@ def _learn(
             batch = waiting.pop(run.step)[1].result()
             rate = learning_rate(plan, progress)
             if course.schedule is not None:
-                rate *= course.at(progress).rate
+                rate *= course.at(progress, run.step).rate
             value = _step(plan, run, task, batch, rate, device)
             run.seconds = before + time.monotonic() - started
             progress = budget.progress(run.step, run.seconds)

@@ -184,6 +184,13 @@ def test_the_random_patch_draws_all_stages_about_equally_often_and_anew_at_every
     assert any(other.at(step / total).stage != drawn[step] for step in range(50))
 
 
+def test_by_the_clock_the_random_patch_of_a_step_does_not_change_with_the_time_that_steps_take():
+    plan = schedule("random-patch")
+    for step in range(20):
+        assert len({plan.at(progress, step).stage for progress in np.linspace(0, 1, 15)}) == 1
+    assert len({plan.at(0.5, step).stage for step in range(1000)}) == len(plan.stages)
+
+
 def test_random_order_is_the_control_under_the_same_pacing():
     easy, random = schedule(pacing="quantile-groups"), schedule(pacing="quantile-groups", order="random", seed=5)
     assert easy.order != random.order

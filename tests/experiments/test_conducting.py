@@ -27,7 +27,7 @@ def grown(tmp_path_factory, scans):
     return out, conduct(request(out, scans))
 
 
-def test_patch_growth_leaves_a_row_a_run_and_every_file(grown):
+def test_patch_growth_leaves_a_row_a_run_and_every_file(grown, scans):
     out, found = grown
     assert found["complete"] == found["runs"] == 4
     assert [row["arm"] for row in found["rows"]] == ["constant", "resource", "performance", "random"]
@@ -43,6 +43,7 @@ def test_patch_growth_leaves_a_row_a_run_and_every_file(grown):
     assert json.loads((out / "result.json").read_text()) == json.loads(json.dumps(found))
     assert str(scans.parent) not in (out / "result.json").read_text()  # it is read on other machines
     assert (out / found["work"]).is_dir()
+    assert found["left_out"] == []
     assert "0.44" in (out / "table.md").read_text()
     assert "<h1>Progressive growing of patch size</h1>" in (out / "report.html").read_text()
 
@@ -65,6 +66,16 @@ def test_what_is_there_is_not_made_again_and_only_a_lost_row_is(grown, scans, mo
     for row in (*before["rows"], *after["rows"]):
         row.pop("predict_seconds")
     assert after["rows"] == before["rows"]
+
+
+def test_rows_of_another_recipe_or_version_are_not_mixed_into_a_table(tmp_path, scans, monkeypatch):
+    before = protocol_of(patch_growth.EXPERIMENT, request(tmp_path, scans)).work
+    with monkeypatch.context() as changed:
+        changed.setattr("napari_dasl.experiments.arms.__version__", "another")
+        assert protocol_of(patch_growth.EXPERIMENT, request(tmp_path, scans)).work != before
+    edited = {"training": {"learning_rate": 1.0}}
+    monkeypatch.setattr("napari_dasl.experiments.arms.presets.load", lambda name: edited)
+    assert protocol_of(patch_growth.EXPERIMENT, request(tmp_path, scans)).work != before
 
 
 def test_a_stopped_run_goes_on_and_a_failed_one_takes_no_other_with_it(tmp_path, scans):
@@ -93,6 +104,8 @@ def test_a_stopped_run_goes_on_and_a_failed_one_takes_no_other_with_it(tmp_path,
     assert not stopped
     found = conduct(asked)
     assert [row["steps"] for row in found["rows"]] == [3, 3]
+    assert found["left_out"] == ["performance", "random"]
+    assert "Left out on request: performance, random." in (tmp_path / "table.md").read_text()
     assert found["rows"][0]["cpu_seconds"] is None  # it was interrupted
 
 

@@ -99,3 +99,11 @@ def test_the_tests_are_those_of_the_paper(tmp_path, scans, make_row):
     assert first["Dice at a quarter"] == 0.2
     assert any("the order of the paper" in words for words in told.words)
     assert json.dumps(dict(told.numbers))
+
+
+def test_a_case_that_is_empty_in_truth_and_prediction_counts_nowhere(tmp_path, scans, make_row):
+    """SCIENCE 7: both empty is a class of its own and stays out of the mean."""
+    protocol = protocol_of(pet_orderings.EXPERIMENT, request(tmp_path, scans))
+    before = pet_orderings.tell(protocol, rows(make_row))
+    found = [one.model_copy(update={"dice": {**one.dice, "empty": None}}) for one in rows(make_row)]
+    assert [table.rows for table in pet_orderings.tell(protocol, found).tables] == [t.rows for t in before.tables]

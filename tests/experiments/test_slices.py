@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
+from napari_dasl.active import region_mask
 from napari_dasl.curriculum import fisher_contrast
 from napari_dasl.errors import Cancelled, InputError
 from napari_dasl.experiments.data import Sample, fold, read_study
@@ -40,8 +41,25 @@ def test_size_and_contrast_are_those_of_the_slice_as_it_was_scanned(study, tmp_p
     scan, z = study.samples[0].data(), int(one.id.partition(":")[2])
     label = np.asarray(scan.label())[z]
     assert one.size == np.count_nonzero(label > 0)  # pixels of 1 mm
-    assert one.contrast == pytest.approx(fisher_contrast(scan.image()[0, z], label, (1.0, 1.0)))
+    body = region_mask((np.asarray(scan.label()) > 0).astype(np.float32), scan.image()[0], "body", scan.spacing)
+    assert one.contrast == pytest.approx(fisher_contrast(scan.image()[0, z], label, (1.0, 1.0), body=body[z]))
     assert one.pixel == (18 / 32, 16 / 32)  # the field of view stays
+
+
+def test_the_air_beside_a_patient_is_no_tissue(study, tmp_path):
+    """A lesion at the skin stands out from what surrounds it in the body as much as one deep inside."""
+    inside, skin = (one_ball(study, tmp_path, row) for row in (16, 6))
+    assert skin == pytest.approx(inside, rel=0.2)
+
+
+def one_ball(study, tmp_path, row):
+    image = np.full((12, 32, 32), -1000.0, np.float32)
+    image[:, 4:28, 4:28] = np.random.default_rng(0).normal(0, 20, (12, 24, 24))
+    places = np.indices(image.shape)
+    ball = ((places - np.array([6, row, 16]).reshape(3, 1, 1, 1)) ** 2).sum(0) < 9
+    image[ball] += 60
+    scan = Drawn(**{**vars(study.samples[0]), "key": f"row {row}"}, picture=image[None], drawing=ball.astype(np.uint8))
+    return lesion_slices(replace(study, samples=(scan,)), tmp_path, Cut(side=32, most=1)).samples[0].contrast
 
 
 def test_flipped_slices_have_every_lesion_on_one_side(study, tmp_path):
@@ -103,3 +121,14 @@ class Healthy(Sample):
     def data(self):
         case = super().data()
         return replace(case, label=lambda: np.zeros_like(np.asarray(case.label())))
+
+
+@dataclass(frozen=True)
+class Drawn(Sample):
+    """A scan made for the test."""
+
+    picture: np.ndarray | None = None
+    drawing: np.ndarray | None = None
+
+    def data(self):
+        return replace(super().data(), image=lambda: self.picture, label=lambda: self.drawing)

@@ -110,5 +110,8 @@ def test_tests_over_folds_are_one_tailed_and_r_squared_has_the_sign_of_the_slope
     assert line["dice: p against random"] is None
     assert line["paper, CT: Dice"] == 0.46
     assert told.tables[1].rows[0][:2] == ("contrast − none", pytest.approx(0.1))
+    # The same figures from another seed are no further folds: neither n nor p changes.
+    twice = stroke_findings.tell(protocol, [*found, *(one.model_copy(update={"seed": 1}) for one in found)])
+    assert twice.tables[0].rows[1][:11] == pytest.approx(told.tables[0].rows[1][:11])
     squares = {one["measure"]: one["r_squared"] for one in told.numbers["r_squared"] if one["of"] == "Dice"}
     assert squares["size"] == pytest.approx(1.0)

@@ -79,9 +79,9 @@ def following(plan, cases, patch, order=(0, 1)) -> Following:
 
 def test_a_case_with_room_joins_early_where_the_first_ones_have_none(plan):
     full, roomy = with_ball("full", radius=30), with_ball("roomy")
-    assert [case.id for case in following(plan, [full, roomy], (8, 8, 8)).at(0).cases] == ["full", "roomy"]
-    assert [case.id for case in following(plan, [roomy, full], (8, 8, 8)).at(0).cases] == ["roomy"]
-    assert following(plan, [roomy, full], (8, 8, 8)).at(0).alternate
+    assert [case.id for case in following(plan, [full, roomy], (8, 8, 8)).at(0, 0).cases] == ["full", "roomy"]
+    assert [case.id for case in following(plan, [roomy, full], (8, 8, 8)).at(0, 0).cases] == ["roomy"]
+    assert following(plan, [roomy, full], (8, 8, 8)).at(0, 0).alternate
     with pytest.raises(InputError, match=r"No labelled scan has room for a patch of \[24, 24, 24\]"):
         following(plan, [full, roomy], (24, 24, 24)).check_room()
 

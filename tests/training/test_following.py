@@ -57,7 +57,7 @@ def test_every_step_draws_what_the_schedule_says(start, monkeypatch):
     along = schedule()
     start("run", curriculum=along)
     for number in range(12):
-        now = along.at(number / 12)
+        now = along.at(number / 12, number)
         patch, batch, lesions, ids = drawn[number]
         assert (patch, batch) == (now.patch, now.batch)
         assert lesions == {"tumour-patches": "in turn", "whole": 0.0, "usual": 0.4}[now.sampling]
