@@ -74,7 +74,7 @@ def figures_of(row: Row) -> dict[str, float | None]:
 
 
 def by_fold(rows: Sequence[Row]) -> list[dict[str, float | None]]:
-    """The figures of each fold, the mean over the seeds: all seeds test the same patients, and make no further folds."""
+    """The figures of each fold, the mean over the seeds, which all test the same patients: no further folds."""
     found: dict[int, list[dict[str, float | None]]] = defaultdict(list)
     for row in rows:
         found[row.fold].append(figures_of(row))
