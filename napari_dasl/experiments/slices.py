@@ -163,7 +163,8 @@ def _store(path: Path, scan: CaseData, cut: Cut) -> None:
     labels = np.zeros((ill.size, *shape), np.uint8)
     sizes, contrasts = np.zeros(ill.size), np.zeros(ill.size)
     # Of the whole scan: in a slice the larger leg would be the body, and the lesion may be in the other.
-    body = None if cut.hemisphere or not ill.size else region_mask(lesion.astype(np.float32), image[0], "body", scan.spacing)
+    asked = ill.size > 0 and not cut.hemisphere
+    body = region_mask(lesion.astype(np.float32), image[0], "body", scan.spacing) if asked else None
     for place, z in enumerate(ill):
         picture, drawn = image[:, z : z + 1], lesion[z : z + 1]
         sizes[place] = lesion_size(drawn[0], spacing)
