@@ -95,7 +95,7 @@ SCORERS: dict[str, Scorer] = {
         Scorer(
             "self-paced",
             "Loss against itself",
-            "Cases are hard where the network is far from its own answer.",
+            "Cases are hard where the network is far from its own answer, or finds nothing.",
             "",
             "high",
             frozenset({"model"}),

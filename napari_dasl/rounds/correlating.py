@@ -11,6 +11,7 @@ import numpy as np
 from napari_dasl.active import mean_dice
 from napari_dasl.curriculum.difficulty import SCORERS, difficulty
 from napari_dasl.errors import DaslError
+from napari_dasl.scoring.losses import stored_own_loss
 from napari_dasl.volumes.atomic import write_bytes_atomic
 
 if TYPE_CHECKING:
@@ -53,10 +54,10 @@ def correlations(project: Project) -> dict[str, Correlation]:
     unseen = _unseen(project)
     dice = {**guard, **{case: value for case, (value, _) in unseen.items()}}
     stored = {name: _stored(project, name) for name in SCORERS}
-    for name, key in (("uncertainty", f"uncertainty_{project.config.ranking.region}"), ("self-paced", "self_loss")):
-        stored[name] = {
-            case: float(one.scores[key]) for case, (_, one) in unseen.items() if one.scores.get(key) is not None
-        }
+    key = f"uncertainty_{project.config.ranking.region}"
+    asked = {case: (one.scores.get(key), stored_own_loss(one.scores)) for case, (_, one) in unseen.items()}
+    for place, name in enumerate(("uncertainty", "self-paced")):
+        stored[name] = {case: float(value) for case, found in asked.items() if (value := found[place]) is not None}
     found = {}
     for name, values in stored.items():
         known = [case for case in dice if case in values and not math.isnan(values[case])]

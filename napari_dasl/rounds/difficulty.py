@@ -22,6 +22,7 @@ from napari_dasl.project import Difficulty, Score
 from napari_dasl.project.curriculum_config import TRAINED
 from napari_dasl.rounds.correlating import Correlation, correlations
 from napari_dasl.rounds.measuring import DRAWN
+from napari_dasl.scoring.losses import stored_own_loss
 from napari_dasl.scoring.measured import LABEL_SCORERS, OF_THE_SCAN, measure_label
 
 if TYPE_CHECKING:
@@ -262,10 +263,12 @@ class _Measuring:
 
     def _by_model(self, scorers: Sequence[str], prediction: Prediction) -> list[Difficulty]:
         """What the scores of a prediction say; compared by value, because the region of the uncertainty may change."""
-        keys = {"uncertainty": f"uncertainty_{self.project.config.ranking.region}", "self-paced": "self_loss"}
+        values = {
+            "uncertainty": prediction.scores.get(f"uncertainty_{self.project.config.ranking.region}"),
+            "self-paced": stored_own_loss(prediction.scores),
+        }
         found = []
-        for name, key in keys.items():
-            value: Any = prediction.scores.get(key)
+        for name, value in values.items():
             if name in scorers and value is not None:
                 row = Difficulty(self.case.id, name, float(value), "model", prediction.model)
                 before = self.known.get((self.case.id, name))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from napari_dasl.events import Progress, never, silent
 from napari_dasl.selfpaced import self_loss
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 Against = Literal["target", "prediction"]
 """What the network's answer is compared with: the label (bootstrapping), or the answer itself (self-paced)."""
+
+_MISSED = 1.0
+"""What an answer without any lesion has lost of its Dice: all of it."""
 
 
 def case_losses(
@@ -66,6 +69,16 @@ def case_losses(
     return losses
 
 
+def stored_own_loss(scores: Mapping[str, Any]) -> float | None:
+    """The loss of a prediction against itself as a difficulty, from its stored scores; None where they do not say it.
+
+    What pseudo-labels are chosen by is ``self_loss`` itself, without what :func:`case_loss` adds to an empty answer:
+    whether a network may learn from those is settled in its own place.
+    """
+    loss = scores.get("self_loss")
+    return None if loss is None else float(loss) + (_MISSED if scores.get("empty") else 0.0)
+
+
 def case_loss(
     predictor: Predictor, case: CaseData, *, against: Against = "target", cancelled: CancelCheck = never
 ) -> float:
@@ -80,7 +93,9 @@ def case_loss(
     alone. No region is left out.
 
     The PET curriculum paper scores by the difference from the target (bootstrapping) or from the network's own
-    prediction (self-paced). A detector is compared with itself finding by finding
+    prediction (self-paced). An own answer without any lesion has lost the whole of its Dice, 1, as the soft Dice of
+    any empty target has: by cross-entropy alone a lesion that was missed altogether would be the easiest case of all.
+    A detector is compared with itself finding by finding
     (:func:`napari_dasl.inference.region.confidence.own_loss`).
 
     Parameters
@@ -96,8 +111,8 @@ def case_loss(
     if against == "prediction":
         if predictor.plan.detector:
             predicted = predictor.predict(case.image(), case.spacing, cancelled=cancelled)
-            return self_loss(predicted.probability) if predicted.self_loss is None else predicted.self_loss
-        return self_loss(predictor.case(case.image(), case.spacing, cancelled=cancelled))
+            return _against_itself(predicted.probability, predicted.self_loss)
+        return _against_itself(predictor.case(case.image(), case.spacing, cancelled=cancelled))
     if against != "target":
         raise InputError(f"A loss against {against!r} is not known.", "Choose target or prediction.")
     label = case.label()
@@ -106,3 +121,9 @@ def case_loss(
     # Where the values number lesions, all of them are of the first class.
     truth = (label > 0).astype(np.uint8) if case.instances else label
     return self_loss(predictor.case(case.image(), case.spacing, cancelled=cancelled), truth)
+
+
+def _against_itself(probability: NDArray[np.floating], loss: float | None = None) -> float:
+    """The loss of an answer against itself, *loss* where the network has its own, and what an empty one has lost."""
+    found = self_loss(probability) if loss is None else loss
+    return found if np.any(np.argmax(probability, axis=0)) else found + _MISSED

@@ -10,6 +10,7 @@ import pytest
 
 from napari_dasl.errors import Cancelled, InputError
 from napari_dasl.scoring import case_losses
+from napari_dasl.scoring.losses import stored_own_loss
 
 
 def network(*answers, detector=False, self_loss=None):
@@ -63,6 +64,19 @@ def test_a_label_without_lesion_has_the_cross_entropy_alone_and_no_label_no_loss
     empty, none = case_losses(network(probability(*ANSWER), probability(*ANSWER)), cases)
     assert empty == pytest.approx(expected(ANSWER, (0, 0, 0, 0), dice=False), rel=1e-5)
     assert math.isnan(none)
+
+
+def test_a_missed_lesion_is_harder_than_any_that_was_found(make_case):
+    case = labelled(make_case, (1, 1, 0, 0))
+    missed, faint = (0.45, 0.0, 0.0, 0.0), (0.55, 0.0, 0.0, 0.0)
+    found = case_losses(network(probability(*missed), probability(*faint)), [case] * 2, against="prediction")
+    assert found[0] == pytest.approx(1 + expected(missed, (0, 0, 0, 0), dice=False), rel=1e-5)
+    assert found[0] > found[1]
+    detector = network(probability(*missed), detector=True, self_loss=0.125)
+    assert case_losses(detector, [case], against="prediction") == [1.125]
+    assert stored_own_loss({"self_loss": 0.02, "empty": True}) == 1.02
+    assert stored_own_loss({"self_loss": 0.02, "empty": False}) == 0.02
+    assert stored_own_loss({}) is None
 
 
 def test_numbers_of_lesions_are_one_class(make_case):
