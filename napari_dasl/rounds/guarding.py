@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_dasl.events import Log, Phase
+from napari_dasl.rounds import guard_lesions
 from napari_dasl.rounds.comparing import compare
 from napari_dasl.rounds.detecting import Findings, brief
 from napari_dasl.rounds.models import predictor
-from napari_dasl.rounds.plan import GuardResult
+from napari_dasl.rounds.plan import CaseLesions, GuardResult
 from napari_dasl.volumes.atomic import write_bytes_atomic
 
 if TYPE_CHECKING:
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 LARGEST_LOSS = 0.15
 """A guard case that loses more than so much Dice stops a round that gains nothing on the whole."""
+
+PAID_BY_LESIONS = 0.05
+"""So much mean Dice may go where a detector finds clearly more lesions: outlines are a little worse, not lost."""
 
 BEFORE_FILE = "before.json"
 
@@ -53,8 +58,14 @@ def summarise(
     before: Mapping[str, float | None],
     per_class: Mapping[str, float | None],
     seed: int,
+    *,
+    lesions: Mapping[str, CaseLesions] | None = None,
+    before_lesions: Mapping[str, CaseLesions] | None = None,
 ) -> GuardResult:
-    """Return both models' Dice with the bootstrap interval of the mean difference and the case that lost most."""
+    """Return both models' Dice with the bootstrap interval of the mean difference and the case that lost most.
+
+    Of a detector, with what both found of the lesions of each case.
+    """
     from napari_dasl.metrics.statistics import bootstrap_interval
 
     paired = differences(new, before)
@@ -68,15 +79,36 @@ def summarise(
         before_cases=dict(before),
         interval=interval,
         worst=worst,
+        lesions=dict(lesions or {}),
+        before_lesions=dict(before_lesions or {}),
     )
 
 
 def why_not(guard: GuardResult, tolerance: float) -> str:
     """Say why the new model does not take over; "" where it does.
 
-    It takes over unless its guard Dice fell by more than *tolerance*, as the mean of the paired differences, or fell at
-    all while a single case lost more than :data:`LARGEST_LOSS`.
+    **Any network** takes over unless its guard Dice fell by more than *tolerance*, as the mean of the paired
+    differences, or fell at all while a single case lost more than :data:`LARGEST_LOSS`.
+
+    **A detector** is judged by the guard lesions first, at each model's own threshold:
+
+    1. It does not take over where it lost lesions: its F1 fell, and it finds fewer by more than one lesion and by more
+       than the share *tolerance* of all, or makes over one more false finding a scan (:func:`guard_lesions.why_lost`).
+    2. It takes over where it finds more by the same measure and its F1 rose, unless the mean of the paired differences
+       in Dice fell by more than :data:`PAID_BY_LESIONS`.
+    3. Otherwise Dice decides as for any network.
+
+    One lesion never decides, because in a guard set of a few scans chance does.
     """
+    lost = guard_lesions.why_lost(guard.lesions, guard.before_lesions, tolerance)
+    if lost:
+        return lost
+    if guard_lesions.gained(guard.lesions, guard.before_lesions, tolerance):
+        return _why_not_by_dice(guard, max(tolerance, PAID_BY_LESIONS), largest_loss=math.inf)
+    return _why_not_by_dice(guard, tolerance, LARGEST_LOSS)
+
+
+def _why_not_by_dice(guard: GuardResult, tolerance: float, largest_loss: float) -> str:
     paired = differences(guard.cases, guard.before_cases)
     if paired:
         change = float(np.mean(list(paired.values())))
@@ -89,7 +121,7 @@ def why_not(guard: GuardResult, tolerance: float) -> str:
         before, now = guard.before, guard.dice
         seen = f" from {before:.3f} to {now:.3f}" if before is not None and now is not None else ""
         return f"Guard Dice fell{seen}, by more than the tolerance of {tolerance:g}."
-    if change < 0 and guard.worst is not None and guard.worst[1] < -LARGEST_LOSS:
+    if change < 0 and guard.worst is not None and guard.worst[1] < -largest_loss:
         case, lost = guard.worst
         return f"Guard case {case} lost {-lost:.2f} Dice, and the guard set gained nothing on the whole."
     return ""
@@ -100,17 +132,32 @@ def before_cases(stage: Stage) -> dict[str, float | None]:
 
     It is measured anew, once, where the guard set is not the one that the model was judged on.
     """
+    return _before(stage)[0]
+
+
+def _before(stage: Stage) -> tuple[dict[str, float | None], dict[str, CaseLesions]]:
+    """Dice of the active model, and for a detector what it found of the lesions, on every guard case."""
     if stage.parent is None or not stage.guard:
-        return {}
-    known = stage.parent.guard.get("cases") or {}
-    same = stage.parent.config.get("guard_set") == stage.round.plan["guard_set"]
-    if same and set(known) == {case.id for case in stage.guard}:
-        return dict(known)
+        return {}, {}
+    stored = stage.parent.guard
+    known = stored.get("cases") or {}
+    names = {case.id for case in stage.guard}
+    same = stage.parent.config.get("guard_set") == stage.round.plan["guard_set"] and set(known) == names
+    if same and (not stage.plan.detector or set(stored.get("lesions") or {}) == names):
+        return dict(known), _read(stored.get("lesions"))
     path = stage.round.folder / BEFORE_FILE
     if path.exists():
-        stored: dict[str, float | None] = json.loads(path.read_text(encoding="utf-8"))
-        return stored
-    stage.report(Phase(name="guard", text="The guard set has changed: the active model is judged on it anew."))
+        found = json.loads(path.read_text(encoding="utf-8"))
+        # The version before wrote Dice alone, by case.
+        dice = found["dice"] if isinstance(found.get("dice"), dict) else found
+        if not stage.plan.detector or isinstance(found.get("lesions"), dict):
+            return dice, _read(found.get("lesions"))
+    why = (
+        "The active model is looked at lesion by lesion."
+        if same
+        else "The guard set has changed: the active model is judged on it anew."
+    )
+    stage.report(Phase(name="guard", text=why))
     rows = compare(
         predictor(stage.parent.folder, stage.device),
         stage.guard,
@@ -118,9 +165,15 @@ def before_cases(stage: Stage) -> dict[str, float | None]:
         report=stage.report,
         cancelled=stage.cancelled,
     )
-    found = {row.case: row.dice for row in rows}
-    write_bytes_atomic(path, json.dumps(found, indent=1).encode())
-    return found
+    anew = {row.case: row.dice for row in rows}
+    lesions = {row.case: guard_lesions.lesions_of(row) for row in rows} if stage.plan.detector else {}
+    told = {"dice": anew, "lesions": {case: one.model_dump(mode="json") for case, one in lesions.items()}}
+    write_bytes_atomic(path, json.dumps(told, indent=1).encode())
+    return anew, lesions
+
+
+def _read(stored: object) -> dict[str, CaseLesions]:
+    return {case: CaseLesions.model_validate(one) for case, one in stored.items()} if isinstance(stored, dict) else {}
 
 
 def judge(stage: Stage, folder: Path, found: dict[str, Candidates] | None = None) -> GuardResult:
@@ -131,7 +184,7 @@ def judge(stage: Stage, folder: Path, found: dict[str, Candidates] | None = None
     if not stage.guard:
         stage.report(Log(level="warning", text="There is no guard set yet: the new model cannot be checked."))
         return GuardResult(dice=None)
-    before = before_cases(stage)
+    before, before_lesions = _before(stage)
     stage.report(Phase(name="guard", text=f"Comparing on the {len(stage.guard)} scans of the guard set."))
     classes = stage.project.config.classes
     network, findings = predictor(folder, stage.device), Findings() if stage.plan.detector else None
@@ -139,8 +192,10 @@ def judge(stage: Stage, folder: Path, found: dict[str, Candidates] | None = None
         network, stage.guard, classes, report=stage.report, cancelled=stage.cancelled, seen=findings, found=found
     )
     per_class = {label: mean([row.classes[k].dice for row in rows]) for k, label in enumerate(classes)}
-    result = summarise({row.case: row.dice for row in rows}, before, per_class, stage.plan.seed)
+    dice = {row.case: row.dice for row in rows}
     if findings is None:
-        return result
+        return summarise(dice, before, per_class, stage.plan.seed)
+    lesions = {row.case: guard_lesions.lesions_of(row) for row in rows}
+    result = summarise(dice, before, per_class, stage.plan.seed, lesions=lesions, before_lesions=before_lesions)
     detection = brief(findings.document(classes, stage.plan.seed)) | {"threshold": network.thresholds.score}
     return result.model_copy(update={"detection": detection})

@@ -59,6 +59,26 @@ class RoundPlan(BaseModel):
         return name
 
 
+class CaseLesions(BaseModel):
+    """What a model found of the lesions of one guard case, at its own threshold.
+
+    Attributes
+    ----------
+    found : tuple of bool
+        Of every lesion, class by class.
+    volumes_ml : tuple of float
+        Of every lesion.
+    false : int
+        Pieces that it drew where no lesion was found.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    found: tuple[bool, ...]
+    volumes_ml: tuple[float, ...]
+    false: int
+
+
 class GuardResult(BaseModel):
     """The new model and the one before it on the guard set, case by case.
 
@@ -78,6 +98,8 @@ class GuardResult(BaseModel):
         How well a network that detects found the lesions one by one, as
         :meth:`napari_dasl.rounds.detecting.Findings.document` with the corners of the curve, and the ``threshold`` from
         which a finding counts; None of any other network.
+    lesions, before_lesions : dict
+        Of a network that detects: what both models found of the lesions of each case; {} of any other network.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -90,6 +112,8 @@ class GuardResult(BaseModel):
     interval: tuple[float, float] | None = None
     worst: tuple[str, float] | None = None
     detection: dict[str, Any] | None = None
+    lesions: dict[str, CaseLesions] = {}
+    before_lesions: dict[str, CaseLesions] = {}
 
 
 class RoundResult(BaseModel):
