@@ -239,12 +239,14 @@ def mask_targets(truth: Targets, regions: Regions, size: int, scale: float) -> t
     nodules of LIDC, instead of 0.943. Cells outside the sample, outside ``known`` or of negative voxels are not known,
     0, and others 1: a lesion may go on there.
     """
-    own = truth.id_map[None] == truth.ids.view(-1, *(1 for _ in truth.id_map.shape))
+    # A volume for each lesion that is asked for; a patch may hold many more.
+    rows, places = regions.truths.unique(return_inverse=True)
+    own = truth.id_map[None] == truth.ids[rows].view(-1, *(1 for _ in truth.id_map.shape))
     known = (truth.id_map >= 0)[None].expand_as(own)
     if truth.known is not None:
         known = known & _within(truth.known, truth.id_map.shape, truth.id_map.device)
     maps = torch.stack((own, known), dim=1).float()
-    cut = roi_align(maps, to_corners(scaled(regions.cubes, scale)), regions.truths, size)
+    cut = roi_align(maps, to_corners(scaled(regions.cubes, scale)), places, size)
     return cut[:, 0], (cut[:, 1] >= 0.5).float()
 
 
