@@ -119,6 +119,14 @@ def history(database: store.Store, folder: Path, case_id: str) -> list[Revision]
         return [_revision(row, folder) for row in connection.execute(query)]
 
 
+def newest_human(database: store.Store) -> dict[str, int]:
+    """The newest human revision of every case that has one, by one question to the database."""
+    rows = store.revisions.c
+    query = sa.select(rows.case_id, sa.func.max(rows.number)).where(rows.source != "pseudo").group_by(rows.case_id)
+    with database.read() as connection:
+        return {case: int(number) for case, number in connection.execute(query)}
+
+
 def record(
     database: store.Store,
     folder: Path,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_dasl.errors import GridMismatch, LabelError, ProjectError
-from napari_dasl.project import cases, difficulties, ledger, locking, predictions, store
+from napari_dasl.project import cases, difficulties, labels, ledger, locking, predictions, store
 from napari_dasl.project.records import Model
 
 if TYPE_CHECKING:
@@ -161,6 +161,10 @@ class Learning:
     def difficulties(self, scorer: str | None = None) -> list[Difficulty]:
         """How hard each case is, as it was last measured: by one scorer or by all, in the order of scorer and case."""
         return difficulties.newest(self._store, scorer)
+
+    def newest_labels(self) -> dict[str, int]:
+        """The newest human label revision of every case that has one."""
+        return labels.newest_human(self._store)
 
     # -- rounds and the diary ---------------------------------------------------------------------------------------
 

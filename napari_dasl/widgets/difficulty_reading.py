@@ -26,12 +26,22 @@ def blind_cases(cases: Iterable[Any], rounds: Sequence[Round]) -> frozenset[str]
 def read_hardness(project: Any, blind: frozenset[str]) -> dict[str, dict[str, Measured]]:
     """Return what each scorer measured of each case: case -> scorer -> measure.
 
-    What was measured on a prediction is left out for *blind* cases: the size of what the network drew is a hint.
+    What was measured on a prediction is left out for *blind* cases: the size of what the network drew is a hint. What
+    was measured on a label that is not the newest, or with a model that is not the active one, is there, and outdated.
     """
+    active = project.active_model()
+    newest = project.newest_labels()
     found: dict[str, dict[str, Measured]] = {}
     for one in project.difficulties():
-        if one.source != "prediction" or one.case not in blind:
-            found.setdefault(one.case, {})[one.scorer] = Measured(one.value, one.source)
+        if one.source == "prediction" and one.case in blind:
+            continue
+        if one.revision is not None:
+            # Of what networks were trained for, too, the label alone decides: see measure_trained.
+            outdated = one.revision != newest.get(one.case)
+        else:
+            outdated = one.model is not None and (active is None or one.model != active.id)
+        measured = Measured(one.value, one.source, one.revision, one.model, outdated)
+        found.setdefault(one.case, {})[one.scorer] = measured
     return found
 
 

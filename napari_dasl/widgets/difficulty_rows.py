@@ -38,10 +38,19 @@ class Measured:
         In the scorer's own unit; NaN where there is no lesion, or nothing is known.
     source : str
         ``label``, ``prediction`` or ``model``: what it was measured on.
+    revision : int or None
+        The label that went into it, where one did.
+    model : str or None
+        The model that it comes from, where one is stored.
+    outdated : bool
+        Whether there is a newer label than that, or another active model.
     """
 
     value: float
     source: str = "label"
+    revision: int | None = None
+    model: str | None = None
+    outdated: bool = False
 
     @property
     def known(self) -> bool:
@@ -118,9 +127,17 @@ def cell_tooltip(scorer: str, measured: Measured | None, group: int | None = Non
         parts.append("Measured on your label.")
     else:
         parts.append("Measured by the network.")
+    if measured is not None and measured.outdated:
+        parts.append(_outdated_words(measured))
     if group:
         parts.append(f"Group {group} of {GROUPS}; 1 is easiest.")
     return "\n".join(parts)
+
+
+def _outdated_words(measured: Measured) -> str:
+    if measured.revision is not None:
+        return f"Outdated: it was measured on label {measured.revision}, and there is a newer one."
+    return f"Outdated: it was measured with the model {measured.model}, which is not the active one."
 
 
 def scorers_of(rows: Iterable[Row]) -> tuple[str, ...]:
@@ -215,20 +232,28 @@ def hardest_waiting(rows: Iterable[Row], scorer: str) -> str | None:
 
 
 def unmeasured(rows: Iterable[Row], scorer: str) -> int:
-    """Return how many cases could be measured at once and are not, or only on a prediction though they are labelled."""
+    """Return how many cases could be measured at once and are not.
+
+    What is outdated counts as not measured, and so does what was measured on a prediction of a labelled case; a blind
+    case tells nothing of its prediction, and could not be measured.
+    """
     needs = SCORERS[scorer].needs
     if needs == {"model"}:
-        return sum(row.score is not None and scorer not in row.hardness for row in rows)
+        return sum(row.score is not None and _lacks(row.hardness.get(scorer)) for row in rows)
     if needs != {"label"}:
         return 0  # others are measured by a round that asks for them
     count = 0
     for row in rows:
         measured = row.hardness.get(scorer)
         if row.labelled:
-            count += measured is None or measured.source != "label"
+            count += _lacks(measured) or (measured is not None and measured.source != "label")
         else:
-            count += measured is None and row.score is not None and row.readable
+            count += _lacks(measured) and row.score is not None and row.readable and not row.blind
     return count
+
+
+def _lacks(measured: Measured | None) -> bool:
+    return measured is None or measured.outdated
 
 
 def needs_words(scorer: str) -> str:

@@ -156,7 +156,28 @@ def test_a_blind_case_tells_nothing_of_its_prediction(study):
     project.finish_round(number, "done", {"audits": ["P-1", "P-3"]})
     assert blind_cases(project.cases(), project.rounds()) == {"P-1"}  # P-3 is drawn
     rows = {one.case: one for one in read_snapshot(project).rows}
-    assert rows["P-0"].hardness == {"size": Measured(10.0, "prediction")}
-    assert rows["P-1"].hardness == {"uncertainty": Measured(0.2, "model")}
+    assert rows["P-0"].hardness == {"size": Measured(10.0, "prediction", model=model)}
+    assert rows["P-1"].hardness == {"uncertainty": Measured(0.2, "model", model=model)}
     assert rows["P-1"].blind
-    assert rows["P-3"].hardness == {"size": Measured(5.0, "label")}
+    assert rows["P-3"].hardness == {"size": Measured(5.0, "label", revision=1)}
+
+
+def test_what_was_measured_on_an_older_label_or_model_is_shown_as_outdated_and_can_be_measured_again(study):
+    project = study.project
+    model = project.active_model().id
+    project.set_difficulties(
+        [
+            Difficulty("P-0", "size", 10.0, "prediction", model),
+            Difficulty("P-1", "size", 20.0, "prediction", "an older one"),
+            Difficulty("P-3", "size", 5.0, "label", revision=1),
+            Difficulty("P-4", "size", 6.0, "label", revision=1),
+        ]
+    )
+    project.record_label("P-3", np.zeros(project.case("P-3").shape, np.uint8), author="ann")
+    rows = read_snapshot(project).rows
+    found = {one.case: one.hardness["size"] for one in rows if "size" in one.hardness}
+    assert {case for case, measured in found.items() if measured.outdated} == {"P-1", "P-3"}
+    assert "there is a newer one" in cell_tooltip("size", found["P-3"])
+    assert "the model an older one, which is not the active one" in cell_tooltip("size", found["P-1"])
+    assert found["P-3"].value == 5.0
+    assert unmeasured(rows, "size") == 3  # and P-2, which was never measured
