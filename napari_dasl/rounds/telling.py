@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_dasl.rounds.guard_lesions import tally
+
 if TYPE_CHECKING:
     from napari_dasl.rounds.plan import RoundResult
 
@@ -23,6 +25,7 @@ def sentence(result: RoundResult) -> str:
         findings = "rejected finding is" if rejected == 1 else "rejected findings are"
         said.append(f"The round learned that {rejected} {findings} no lesion.")
     said.append(_verdict(result))
+    said += _lesions(result)
     if result.selfpaced_off:
         said.append(f"Pseudo-labels are off from now on: {result.selfpaced_off}.")
     if result.predicted:
@@ -42,10 +45,27 @@ def _verdict(result: RoundResult) -> str:
     return f"{result.reason} {kept} {_advice(result)}".strip()
 
 
+def _lesions(result: RoundResult) -> list[str]:
+    """What a network that detects found of the guard lesions, and from which score on a finding counts."""
+    guard = result.guard
+    parts = []
+    if guard.lesions:
+        now = tally(guard.lesions)
+        counts = f"{now.found} of {now.lesions} guard lesion{'s' * (now.lesions != 1)}"
+        if counts not in result.reason:  # a round that was turned down for its lesions has told them already
+            whose = "Found" if result.promoted else "The new one found"
+            parts.append(f"{whose} {counts}, {now.false / now.scans:.1f} false a scan")
+    threshold = (guard.detection or {}).get("threshold")
+    if threshold is not None and result.promoted:
+        parts.append(f"findings count from {threshold:.2f}" if parts else f"Findings count from {threshold:.2f}")
+    return [f"{'; '.join(parts)}."] if parts else []
+
+
 def _advice(result: RoundResult) -> str:
-    if result.guard.before is None or result.guard.dice is None or result.guard.dice >= result.guard.before:
-        return ""
-    return "Check the newest labels, or train longer."
+    guard = result.guard
+    worse = guard.before is not None and guard.dice is not None and guard.dice < guard.before
+    fewer = bool(guard.before_lesions) and tally(guard.lesions).found < tally(guard.before_lesions).found
+    return "Check the newest labels, or train longer." if worse or fewer else ""
 
 
 def _labels(count: int) -> str:
