@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from napari_dasl import networks
+from napari_dasl.networks.region import loss
 from napari_dasl.networks.region.boxes import encode, iou, to_corners
 from napari_dasl.networks.region.loss import (
     Targets,
@@ -273,6 +274,14 @@ def test_mask_targets_are_of_one_lesion_and_known_within_the_patch():
     assert counts[0].all()
     assert not counts[2, :8].any()
     assert counts[2, 8:].all()
+
+
+def test_only_lesions_that_are_asked_for_take_memory(monkeypatch):
+    _, truth = spheres((32, 32), [([4.0 + 3 * n, 12.0], 1.5, 0) for n in range(8)])
+    held = []
+    monkeypatch.setattr(loss, "roi_align", lambda maps, *given: held.append(len(maps)) or roi_align(maps, *given))
+    mask_targets(truth, Regions(truth.cubes[[5, 2, 5]], torch.tensor([5, 2, 5]), torch.zeros(3)), 8, 2.0)
+    assert held == [2]
 
 
 def test_masks_are_learnt_on_moved_truths_and_on_what_the_network_found():
