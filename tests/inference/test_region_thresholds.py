@@ -29,6 +29,17 @@ def test_q_is_a_half_at_the_threshold_and_straight_on_both_sides():
     assert [plain(s) for s in (0.1, 0.5, 0.9)] == pytest.approx([0.1, 0.5, 0.9])
 
 
+@pytest.mark.parametrize("score", [1e-3, 0.999, 1 - 1e-6])
+def test_q_stays_a_probability_at_the_ends(score):
+    q = Thresholds(score=score).confidence
+    scores = np.unique([*np.linspace(0, 1, 201), score, 0.9995, 1 - 1e-7])
+    values = np.array([q(s) for s in scores])
+    assert values.min() == 0
+    assert values.max() == 1
+    assert (np.diff(values) > 0).all()
+    assert ((values >= 0.5) == (scores >= score)).all()
+
+
 class TestFile:
     def test_what_is_written_is_read(self, tmp_path):
         Thresholds(score=0.31, nms=0.2).to_file(tmp_path)
@@ -97,6 +108,13 @@ class TestTune:
     def test_equal_scores_cannot_be_told_apart(self, candidates):
         rows = [(0, (10, 10, 10, 8), 0.6, 0), (0, (50, 50, 50, 8), 0.6, 0), (0, (30, 50, 50, 8), 0.4, 0)]
         assert tune([candidates(rows, WINDOW)], [[lesion(10, 10, 10, 8)]]).score == pytest.approx(0.5)
+
+    def test_a_sure_network_is_cut_off_where_it_is_best(self, candidates):
+        rows = [(0, (10, 10, 10, 8), 0.99, 0), (0, (30, 30, 30, 8), 0.985, 0), (0, (50, 50, 50, 8), 0.97, 0)]
+        rows += [(0, (50, 10, 50, 8), 0.965, 0), (0, (10, 50, 10, 8), 0.96, 0)]
+        scan = candidates(rows, WINDOW)
+        chosen = tune([scan], [[lesion(10, 10, 10, 8), lesion(30, 30, 30, 8)]])
+        assert sum(one.score >= chosen.score for one in findings(scan, chosen.nms)) == 2
 
     def test_where_nothing_is_found_the_usual_ones_stay(self, candidates):
         assert tune([candidates([], WINDOW)], [[lesion(10, 10, 10, 8)]]) == Thresholds()
