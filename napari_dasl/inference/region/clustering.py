@@ -29,7 +29,7 @@ _COVERED = 0.5  # the share of a finding's drawn cells that a better one may dra
 _POINTS = 12  # along each axis, where two partial views are compared
 
 SHOWN = 0.05
-"""Findings of a volume below are left out, the best :data:`FEW` apart: thresholds are hardly lower, and masks are dear."""
+"""Findings of a volume below are left out, the best :data:`FEW` apart: thresholds are seldom lower; masks are dear."""
 
 FEW = 24
 """Findings that a volume has whatever their score: FROC curves reach to 8 false positives a scan."""
