@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_dasl.errors import DaslError
 from napari_dasl.widgets.pieces import Piece, pieces_of
 from napari_dasl.widgets.prefetch import to_display
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_dasl.inference.region.thresholds import Thresholds
     from napari_dasl.project import FindingReview, Project
     from napari_dasl.project.findings import FindingState
     from napari_dasl.project.instances import Instance
@@ -77,6 +79,8 @@ class Findings:
         Verdicts that count.
     pieces : dict of int to Piece
         Voxels of each on the display grid.
+    thresholds : Thresholds or None
+        From which score on a finding counts, and from which overlap two are one; None of a network that draws regions.
     """
 
     case: str = ""
@@ -86,6 +90,7 @@ class Findings:
     instances: tuple[Instance, ...] = ()
     verdicts: dict[int, FindingState] = field(default_factory=dict)
     pieces: dict[int, Piece] = field(default_factory=dict, compare=False, repr=False)
+    thresholds: Thresholds | None = None
 
     def rows(self, drawn: frozenset[int] = frozenset()) -> tuple[FindingRow, ...]:
         """Return the rows, the surest first; *drawn* are the ids of those that the label on the screen holds."""
@@ -153,15 +158,45 @@ def read_findings(project: Project, opened: OpenCase, earlier: Findings) -> Find
         return Findings()
     same = (earlier.case, earlier.model, earlier.created) == (case.id, shown.model, shown.created)
     if same:
-        instances, pieces = earlier.instances, earlier.pieces
+        instances, pieces, thresholds = earlier.instances, earlier.pieces, earlier.thresholds
     else:
         prediction = project.prediction(case.id, shown.model)
         if prediction is None:
             return Findings()
         instances = prediction.instances()
         pieces = pieces_of(to_display(prediction.instance_map(), opened.picture, case))
+        thresholds = thresholds_of(project, shown.model)
     verdicts = verdicts_of(case.id, shown.model, instances, project.finding_reviews(case.id))
-    return Findings(case.id, shown.model, shown.created, project.config.classes, instances, verdicts, pieces)
+    classes = project.config.classes
+    return Findings(case.id, shown.model, shown.created, classes, instances, verdicts, pieces, thresholds)
+
+
+def thresholds_of(project: Project, model: str) -> Thresholds | None:
+    """Return what decides which findings of a model count; None of one that draws regions, or that cannot be read."""
+    from napari_dasl.inference.region.thresholds import FILE, Thresholds
+    from napari_dasl.training.plan import TrainingPlan
+
+    try:
+        folder = project.model(model).folder
+        if (folder / FILE).exists() or TrainingPlan.from_file(folder / "plan.toml").detector:
+            return Thresholds.from_file(folder)
+    except DaslError:  # the table is of use without it
+        pass
+    return None
+
+
+def unsure_words(faint: int, thresholds: Thresholds | None) -> tuple[str, str]:
+    """Return the words beside the tick that lists *faint* findings, and its tooltip."""
+    if thresholds is None:
+        return f"Unsure ({faint})", "List what the network is too unsure of to draw it."
+    least, overlap = f"{thresholds.score:.2f}", f"{thresholds.nms:g}"
+    listed = f"List the {faint} that" if faint else "There is nothing that"
+    # The count is in the tooltip alone: with it the line would be wider than the dock.
+    return (
+        f"Unsure < {least}",
+        f"<qt>{listed} the network is too unsure of to draw: findings count from a score of {least}. "
+        f"Boxes that overlap by more than {overlap} (IoU) are one finding. Both belong to this network.</qt>",
+    )
 
 
 def verdicts_of(

@@ -12,7 +12,7 @@ from napari_dasl.widgets.finding_boxes import Box
 from napari_dasl.widgets.finding_keeper import finding_keeper_for
 from napari_dasl.widgets.finding_layers import FindingLayers
 from napari_dasl.widgets.finding_model import FINDING_SIGNS, FindingColumn, FindingModel
-from napari_dasl.widgets.finding_rows import FindingRow, summary_words
+from napari_dasl.widgets.finding_rows import FindingRow, summary_words, unsure_words
 from napari_dasl.widgets.finding_verbs import FindingVerbs
 from napari_dasl.widgets.review_table import ReviewButton, ReviewTable
 from napari_dasl.widgets.session import session_for
@@ -136,12 +136,11 @@ class FindingsWidget(QWidget):
         )
         self.boxes.toggled.connect(self._draw)
         self.unsure = QCheckBox("Unsure", self)
-        self.unsure.setToolTip("List what the network is too unsure of to draw it.")
         self.unsure.toggled.connect(self._refresh)
         for box in (self.boxes, self.unsure):
             box.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         line = QHBoxLayout()
-        line.setSpacing(5)
+        line.setSpacing(3)
         for widget in (self.add, self.size):
             line.addWidget(widget)
         line.addStretch(1)
@@ -189,8 +188,11 @@ class FindingsWidget(QWidget):
             self.table.choose(chosen.id)
         elif self._whose != before and self.detects:
             self._choose_what_is_shown()
-        self.unsure.setText(f"Unsure ({faint})")
-        self.unsure.setVisible(faint > 0 or self.unsure.isChecked())
+        words, tip = unsure_words(faint, found.thresholds)
+        self.unsure.setText(words)
+        self.unsure.setToolTip(tip)
+        self.unsure.setEnabled(faint > 0 or self.unsure.isChecked())
+        self.unsure.setVisible(self.unsure.isEnabled() or found.thresholds is not None)
         self._tell()
         for part in (self.table, self.accept, self.reject, self.edit, self.undo):
             part.setVisible(bool(shown))

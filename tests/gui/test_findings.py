@@ -33,6 +33,14 @@ class TestTheTable:
         panel.unsure.setChecked(True)
         assert [row.id for row in panel.model.rows] == [1, 2, 3]
 
+    def test_the_threshold_of_the_network_stands_beside_it(self, review_findings, detected):
+        (detected.model_folder(MODEL) / "detection.json").write_text('{"score": 0.372, "nms": 0.2}')
+        panel = review_findings(detected)
+        assert panel.unsure.text() == "Unsure < 0.37"
+        assert "List the 1 that the network" in panel.unsure.toolTip()
+        assert "count from a score of 0.37" in panel.unsure.toolTip()
+        assert "overlap by more than 0.2 " in panel.unsure.toolTip()
+
     def test_the_finding_that_the_case_opens_at_is_chosen_and_nothing_moves(self, panel, lesions):
         opened, layer = panel.session.opened, panel.session.layers["label"]
         assert panel.chosen().id == 1
