@@ -1,7 +1,8 @@
 """What the network found in a case, one lesion at a time, and what annotators said about each.
 
-A verdict is a row that is only ever added, and it carries the box of the finding in mm: later models number their
-findings anew, but what was rejected at a place stays rejected there. The newest verdict about a place counts.
+A verdict is a row that is only ever added, and it carries the class of the finding and its box in mm: later models
+number their findings anew, but what was rejected at a place stays rejected there. A place is a class and a box, of like
+position and size (`instances.same_place`). The newest verdict about a place counts.
 """
 
 from __future__ import annotations
@@ -78,6 +79,7 @@ def add(database: store.Store, review: FindingReview) -> None:
                 box=store.encode(box),
                 author=review.author,
                 created=review.created.isoformat(),
+                class_value=review.label,
             )
         )
 
@@ -99,14 +101,35 @@ def newest(reviews: Iterable[FindingReview]) -> list[FindingReview]:
     """Drop from *reviews*, oldest first, each that a later one is about too, and what was cleared."""
     count: list[FindingReview] = []
     for review in reviews:
-        count = [old for old in count if not _about(review.case, review.model, review.box, old)]
+        count = [old for old in count if not _about(review.case, review.model, review.box, review.label, old)]
         count.append(review)
     return [review for review in count if review.verdict != "cleared"]
 
 
-def verdict(case: str, model: str, box: Box, reviews: Sequence[FindingReview]) -> FindingVerdict | None:
-    """Return the newest of the `standing` verdicts on a finding of *model* at *box*; None where there is none."""
-    return next((one.verdict for one in reversed(reviews) if _about(case, model, box, one)), None)
+def verdict(
+    case: str, model: str, box: Box, reviews: Sequence[FindingReview], label: int | None = None
+) -> FindingVerdict | None:
+    """Return the newest of the `standing` verdicts on a finding of *model* at *box*; None where there is none.
+
+    A verdict on a finding of another class than *label* is none on this one, where both classes are known.
+    """
+    return next((one.verdict for one in reversed(reviews) if _about(case, model, box, label, one)), None)
+
+
+def rejected(reviews: Sequence[FindingReview]) -> tuple[Box, ...]:
+    """Return where the `standing` verdicts say that there is no lesion at all: not where another class was accepted."""
+    accepted = [one for one in reviews if one.verdict == "accepted"]
+
+    def another_class(no: FindingReview) -> bool:
+        return any(
+            no.case == yes.case
+            and None not in (no.label, yes.label)
+            and no.label != yes.label
+            and same_place(yes.box, no.box)
+            for yes in accepted
+        )
+
+    return tuple(one.box for one in reviews if one.verdict == "rejected" and not another_class(one))
 
 
 def states(
@@ -133,7 +156,7 @@ def states(
     def state(one: Instance) -> FindingState:
         if one.id in labelled:
             return "labelled"
-        said = verdict(case, model, one.box, reviews)
+        said = verdict(case, model, one.box, reviews, one.label)
         if said in ("accepted", "rejected"):
             return cast("FindingState", said)
         return "proposed" if one.kept else "below"
@@ -158,13 +181,13 @@ def overlapping(ids: NDArray[Any], classes: Mapping[int, int], label: NDArray[An
     return frozenset(int(number) for number, value in pairs if classes.get(int(number)) == value)
 
 
-def _about(case: str, model: str, box: Box, review: FindingReview) -> bool:
-    """Whether *review* is about the finding of *model* at *box*.
+def _about(case: str, model: str, box: Box, label: int | None, review: FindingReview) -> bool:
+    """Whether *review* is about the finding of *model* at *box*, of the class *label* (None: unknown).
 
     One model's findings are told apart by their very boxes, so that two that overlap keep their own verdicts; another
     model never finds the same box, so that there the place decides.
     """
-    if review.case != case:
+    if review.case != case or (None not in (label, review.label) and label != review.label):
         return False
     if review.model == model:
         return bool(np.allclose(review.box, box, rtol=0, atol=1e-3))
@@ -180,4 +203,5 @@ def _review(row: sa.Row[Any]) -> FindingReview:
         box=cast("Box", tuple(float(value) for value in json.loads(row.box))),
         author=row.author,
         created=datetime.fromisoformat(row.created),
+        label=row.class_value,
     )

@@ -29,6 +29,8 @@ HIGHEST_ID = 65535
 MOST_FINDINGS = 1000
 """Components of a prediction that are told apart: far more than anyone looks through, and noise has millions."""
 SAME_IOU = 0.3
+SAME_VOLUME = 1 / 8
+"""Boxes of the same place differ by no more than this in volume, which is a factor of two in every direction."""
 _BINARY = (1, 255)
 """Values with which programs write masks that tell no lesions apart."""
 
@@ -237,10 +239,22 @@ def iou(one: Box, other: Box) -> float:
 
 
 def same_place(box: Box, known: Box) -> bool:
-    """Whether *box* is where *known* is: their IoU is at least 0.3, or the centre of *box* lies in *known*."""
+    """Whether *box* is where *known* is, and of a like size.
+
+    That is so where their IoU is at least 0.3, or where the centre of *box* lies in *known* and the smaller of the two
+    has at least an eighth of the other's volume. The centre alone would make every small lesion within a large box the
+    large one.
+    """
+    if iou(box, known) >= SAME_IOU:
+        return True
     centre = [(low + high) / 2 for low, high in zip(box[:3], box[3:], strict=True)]
     within = all(low <= at <= high for low, at, high in zip(known[:3], centre, known[3:], strict=True))
-    return within or iou(box, known) >= SAME_IOU
+    small, large = sorted((_volume(box), _volume(known)))
+    return within and small >= SAME_VOLUME * large * (1 - 1e-9)  # half of every side is enough, rounded or not
+
+
+def _volume(box: Box) -> float:
+    return float(np.prod(np.subtract(box[3:], box[:3])))
 
 
 def _diameter(plane: NDArray[np.bool_], rows: NDArray[Any], spacing: tuple[float, float]) -> float:

@@ -328,6 +328,8 @@ class FindingReview:
         Who.
     created : datetime
         UTC.
+    label : int or None
+        Value of its class; None for a verdict of an earlier version, which did not keep it.
     """
 
     case: str
@@ -337,6 +339,7 @@ class FindingReview:
     box: Box
     author: str
     created: datetime
+    label: int | None = None
 
 
 @dataclass(frozen=True)

@@ -239,8 +239,8 @@ class Reviewing(Learning):
         if instance not in rows:
             known = ", ".join(str(number) for number in list(rows)[:20]) or "none"
             raise ProjectError(f"Case {case.id} has no finding {instance}.", f"Findings of {found.model}: {known}.")
-        box = rows[instance].box
-        review = FindingReview(case.id, found.model, instance, verdict, box, author, store.now())
+        one = rows[instance]
+        review = FindingReview(case.id, found.model, instance, verdict, one.box, author, store.now(), one.label)
         findings.add(self._store, review)
         return review
 
@@ -249,8 +249,11 @@ class Reviewing(Learning):
         return findings.standing(self._store, case if case is None else self.case(case).id)
 
     def rejected_boxes(self, case_id: str) -> tuple[Box, ...]:
-        """Where annotators said that there is no lesion: the boxes of a case's rejected findings, in mm."""
-        return tuple(one.box for one in self.finding_reviews(case_id) if one.verdict == "rejected")
+        """Where annotators said that there is no lesion: the boxes of a case's rejected findings, in mm.
+
+        One that was accepted as another class is not among them, see `findings.rejected`.
+        """
+        return findings.rejected(self.finding_reviews(case_id))
 
     # -- the annotators' work ---------------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry
 
 FILE_NAME = "project.sqlite"
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 BUSY_SECONDS = 15.0
 
 metadata = sa.MetaData()
@@ -150,6 +150,7 @@ finding_reviews = sa.Table(  # of version 3
     sa.Column("box", sa.Text, nullable=False),
     sa.Column("author", sa.String, nullable=False),
     sa.Column("created", sa.String, nullable=False),
+    sa.Column("class_value", sa.Integer),  # of version 5; NULL where an earlier version wrote the row
 )
 
 difficulties = sa.Table(  # of version 4
@@ -260,12 +261,12 @@ class Store:
         with self.alone() as connection:
             if self._checked_version(connection) == SCHEMA_VERSION:
                 return
-            # Versions 2, 3 and 4 only add. Each step looks first, for databases that cannot undo a CREATE or an ALTER.
+            # Versions 2 to 5 only add. Each step looks first, for databases that cannot undo a CREATE or an ALTER.
             metadata.create_all(connection)
-            column = scores.c.similar_cases
-            if column.name not in {has["name"] for has in sa.inspect(connection).get_columns(scores.name)}:
-                kind = column.type.compile(dialect=connection.dialect)
-                connection.exec_driver_sql(f"ALTER TABLE {scores.name} ADD COLUMN {column.name} {kind}")
+            for table, column in ((scores, scores.c.similar_cases), (finding_reviews, finding_reviews.c.class_value)):
+                if column.name not in {has["name"] for has in sa.inspect(connection).get_columns(table.name)}:
+                    kind = column.type.compile(dialect=connection.dialect)
+                    connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}")
             connection.execute(sa.update(about).values(schema_version=SCHEMA_VERSION))
             _note_version(connection, SCHEMA_VERSION)
 

@@ -19,8 +19,8 @@ PLACES = {
 }
 
 
-def predict(project, model, places, scores, threshold=0.5, numbers=None, case=CASE):
-    """Store a prediction of class 1 with a finding at each of *places*; those below *threshold* are in no label map."""
+def predict(project, model, places, scores, threshold=0.5, numbers=None, case=CASE, value=1):
+    """Store a prediction of a class with a finding at each of *places*; those below *threshold* are in no label map."""
     if model not in {one.id for one in project.models()}:
         project.add_model(model, active=True)
     project.use(model)
@@ -30,11 +30,11 @@ def predict(project, model, places, scores, threshold=0.5, numbers=None, case=CA
     numbers = list(numbers or range(1, len(places) + 1))
     for number, place, score in zip(numbers, places, scores, strict=True):
         ids[place] = number
-        probability[1][place] = score if score >= threshold else 0.4
-    probability[0] = 1 - probability[1]
+        probability[value][place] = score if score >= threshold else 0.4
+    probability[0] = 1 - probability[value]
     found = describe(
         ids,
-        dict.fromkeys(numbers, 1),
+        dict.fromkeys(numbers, value),
         dict(zip(numbers, scores, strict=True)),
         project.case(case).spacing,
         {number for number, score in zip(numbers, scores, strict=True) if score >= threshold},
@@ -198,6 +198,27 @@ class TestLaterModels:
         study.review_finding(CASE, 1, "rejected", author="Anna")
         predict(study, "m2", [(slice(1, 2), slice(0, 1), slice(0, 1))], [0.8])
         assert where(study) == {1: "rejected"}
+
+    def test_a_large_box_that_was_rejected_says_nothing_about_what_is_small_in_it(self, study):
+        whole = (slice(1, 7), slice(0, 6), slice(0, 5))
+        predict(study, "m", [whole], [0.9])
+        study.review_finding(CASE, 1, "rejected", author="Anna")
+        inner = (slice(3, 5), slice(2, 4), slice(2, 4))
+        predict(study, "m2", [inner], [0.8])
+        assert where(study) == {1: "proposed"}
+        taken = study.label_from(study.prediction(CASE), study.rejected_boxes(CASE))
+        assert (taken[inner] == 1).all()
+
+    def test_another_class_at_its_place_is_another_matter(self, study):
+        study.review_finding(CASE, 1, "rejected", author="Anna")
+        predict(study, "m2", [PLACES["sure"]], [0.8], numbers=[40], value=2)
+        assert where(study) == {40: "proposed"}
+        assert where(study, "m")[1] == "rejected"
+        box = study.prediction(CASE).instances()[0].box
+        assert study.rejected_boxes(CASE) == (box,)
+        study.review_finding(CASE, 40, "accepted", author="Anna")  # there is a lesion after all, of this class
+        assert (where(study), where(study, "m")[1]) == ({40: "accepted"}, "rejected")
+        assert study.rejected_boxes(CASE) == ()
 
     def test_one_beside_it_does_not(self, study):
         study.review_finding(CASE, 1, "rejected", author="Anna")

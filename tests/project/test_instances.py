@@ -166,10 +166,12 @@ class TestPlaces:
             ((1, 1, 1, 9, 9, 9), True),  # its centre is the known one's
             ((0, 0, 3, 10, 10, 20), True),  # IoU 7/20, its centre outside
             ((0, 0, 6, 10, 10, 16), False),  # IoU 4/16
-            ((4, 4, 4, 5, 5, 5), True),  # small, inside
+            ((2, 2, 2, 7, 7, 7), True),  # inside, half as long each way
+            ((4, 4, 4, 5, 5, 5), False),  # inside, but another thing by its size
+            ((-10, -10, -10, 20, 20, 20), False),  # around it, with the same centre
             ((0, 0, 11, 10, 10, 20), False),
             ((-40, -40, -40, 30, 30, 30), False),  # large, around it, centred elsewhere
         ],
     )
-    def test_the_same_place_is_much_overlap_or_a_centre_inside(self, box, same):
+    def test_the_same_place_is_much_overlap_or_a_centre_inside_and_a_like_size(self, box, same):
         assert same_place(box, (0, 0, 0, 10, 10, 10)) is same

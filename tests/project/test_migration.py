@@ -68,10 +68,18 @@ CREATE INDEX ix_finding_reviews_case_id ON finding_reviews (case_id);
 UPDATE about SET schema_version = 3;
 PRAGMA user_version = 3;
 """
+# What version 4 added; never to be changed.
+VERSION_4 = """
+CREATE TABLE difficulties (case_id VARCHAR NOT NULL, scorer VARCHAR NOT NULL, value FLOAT, source VARCHAR NOT NULL,
+    model VARCHAR, revision INTEGER, created VARCHAR NOT NULL, PRIMARY KEY (case_id, scorer),
+    FOREIGN KEY(case_id) REFERENCES cases (id));
+UPDATE about SET schema_version = 4;
+PRAGMA user_version = 4;
+"""
 OLD_TABLES = ("cases", "models", "rounds", "events", "revisions", "scores")
 
 
-@pytest.fixture(params=(1, 2, 3))
+@pytest.fixture(params=(1, 2, 3, 4))
 def version(request):
     """The version that a project was made with."""
     return request.param
@@ -104,7 +112,7 @@ def old(project, mask_of, version):
                 f"INSERT INTO {table} VALUES ({','.join('?' * columns)})", [row[:columns] for row in rows[table]]
             )
         then.execute("UPDATE revisions SET source = 'pseudo' WHERE case_id = 'p2'")
-        for added in (VERSION_2, VERSION_3)[: version - 1]:
+        for added in (VERSION_2, VERSION_3, VERSION_4)[: version - 1]:
             then.executescript(added)
     then.close()
     return project.folder
@@ -137,7 +145,7 @@ def test_every_old_row_is_there(old, mask_of):
         assert project.case("p5").state is CaseState.SKIPPED
         assert (project.pseudo_labels(), project.efforts(), project.pseudo_reviews()) == ([], [], [])
     after = dump(old)
-    assert after["about"] == [(4,)]
+    assert after["about"] == [(store.SCHEMA_VERSION,)]
     for table in OLD_TABLES:
         assert [row[: len(was)] for row, was in zip(after[table], before[table], strict=True)] == before[table]
 
@@ -186,18 +194,19 @@ def test_difficulties_can_be_kept(old):
         assert [(one.case, one.value, one.revision) for one in project.difficulties("size")] == [("p1", 12.5, 1)]
 
 
-@pytest.mark.parametrize("version", [3], indirect=True)
+@pytest.mark.parametrize("version", [3, 4], indirect=True)
 def test_verdicts_on_findings_of_version_3_stay(old):
     row = (1, "p3", "r0001-ab", 1, "rejected", "[0, 0, 0, 3, 3, 3]", "Anna", "2027-03-05T12:00:00+00:00")
     with sqlite3.connect(old / store.FILE_NAME) as then:
         then.execute(f"INSERT INTO finding_reviews VALUES ({','.join('?' * len(row))})", row)
     then.close()
     with Project.open(old) as project:
-        assert [(one.case, one.verdict) for one in project.finding_reviews()] == [("p3", "rejected")]
-    assert dump(old)["finding_reviews"] == [row]
+        assert [(one.case, one.verdict, one.label) for one in project.finding_reviews()] == [("p3", "rejected", None)]
+        assert project.rejected_boxes("p3") == ((0, 0, 0, 3, 3, 3),)
+    assert dump(old)["finding_reviews"] == [(*row, None)]
 
 
-@pytest.mark.parametrize("version", [2, 3], indirect=True)
+@pytest.mark.parametrize("version", [2, 3, 4], indirect=True)
 def test_rows_of_version_2_stay(old):
     moment = "2026-11-20T12:00:00+00:00"
     with sqlite3.connect(old / store.FILE_NAME) as then:
@@ -218,7 +227,7 @@ def test_rows_of_version_2_stay(old):
     assert {table: after[table] for table in before if table != "about"} == {
         table: rows for table, rows in before.items() if table != "about"
     }
-    assert (after["about"], after["finding_reviews"], after["difficulties"]) == ([(4,)], [], [])
+    assert (after["about"], after["finding_reviews"], after["difficulties"]) == ([(store.SCHEMA_VERSION,)], [], [])
 
 
 def test_it_has_the_tables_of_a_new_project(old, make):
@@ -313,15 +322,17 @@ def test_a_program_that_had_it_open_before_goes_on(old):
 
 def test_a_newer_one_is_left_alone(old):
     connection = sqlite3.connect(old / store.FILE_NAME)
-    connection.execute("PRAGMA user_version = 5")
+    connection.execute("PRAGMA user_version = 6")
     connection.close()
     before = dump(old)
-    with pytest.raises(ProjectError, match=r"newer napari-dasl \(schema 5; this one knows 4\)"):
+    with pytest.raises(ProjectError, match=r"newer napari-dasl \(schema 6; this one knows 5\)"):
         Project.open(old)
     assert dump(old) == before
 
 
-def test_the_added_column_is_a_plain_word_in_every_database():
-    kind = store.scores.c.similar_cases.type.compile(dialect=postgresql.dialect())
-    quoted = postgresql.dialect().identifier_preparer.quote("similar_cases")
-    assert (kind, quoted) == ("TEXT", "similar_cases")
+@pytest.mark.parametrize(
+    ("column", "kind"), [(store.scores.c.similar_cases, "TEXT"), (store.finding_reviews.c.class_value, "INTEGER")]
+)
+def test_an_added_column_is_a_plain_word_in_every_database(column, kind):
+    assert column.type.compile(dialect=postgresql.dialect()) == kind
+    assert postgresql.dialect().identifier_preparer.quote(column.name) == column.name

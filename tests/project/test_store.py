@@ -29,7 +29,7 @@ def test_commits_survive_crashes_and_readers_do_not_wait(project):
 def test_a_newer_project_is_not_opened(project):
     project.close()
     sqlite(project, "PRAGMA user_version = 99")
-    with pytest.raises(ProjectError, match=r"newer napari-dasl \(schema 99; this one knows 4\)\. Update"):
+    with pytest.raises(ProjectError, match=r"newer napari-dasl \(schema 99; this one knows 5\)\. Update"):
         Project.open(project.folder)
 
 
