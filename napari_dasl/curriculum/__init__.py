@@ -28,7 +28,7 @@ from napari_dasl.curriculum.pacing import (
     quantile_groups,
 )
 from napari_dasl.curriculum.schedule import Schedule, Setting, make_schedule
-from napari_dasl.curriculum.stages import Stage, StageChoice, largest_lesion, plan_stages
+from napari_dasl.curriculum.stages import Stage, StageChoice, largest_lesion, lesion_mask, plan_stages
 
 __all__ = [
     "PACINGS",
@@ -47,6 +47,7 @@ __all__ = [
     "fisher_contrast",
     "gradient_difficulty",
     "largest_lesion",
+    "lesion_mask",
     "lesion_size",
     "make_schedule",
     "mean_voxels",

@@ -165,13 +165,25 @@ def plan_stages(
     )
 
 
-def largest_lesion(label: NDArray[Any]) -> Triple | None:
+def lesion_mask(label: NDArray[Any], classes: Sequence[int] = ()) -> NDArray[np.bool_]:
+    """Where there is lesion: the voxels of *classes*, or, where they are empty, everything above 0.
+
+    Labels may show an organ beside its lesions, such as liver and tumour; the organ is then no lesion.
+    """
+    found: NDArray[np.bool_] = np.isin(label, classes) if len(classes) else np.asarray(label) > 0
+    return found
+
+
+def largest_lesion(label: NDArray[Any], classes: Sequence[int] = ()) -> Triple | None:
     """The longest side of any lesion along each axis: the size that holds each of them.
 
     Parameters
     ----------
     label : array (z, y, x)
-        0 is background; lesions are told apart as connected components (26 neighbours) of everything above it.
+        0 is background.
+    classes : sequence of int
+        The values that are lesion, see :func:`lesion_mask`. Lesions are told apart as connected components (26
+        neighbours) of all of them.
 
     Returns
     -------
@@ -180,7 +192,7 @@ def largest_lesion(label: NDArray[Any]) -> Triple | None:
     """
     from scipy import ndimage  # loads slowly, and schedules need none of it
 
-    parts, count = ndimage.label(np.asarray(label) > 0, structure=np.ones((3, 3, 3)))
+    parts, count = ndimage.label(lesion_mask(label, classes), structure=np.ones((3, 3, 3)))
     if not count:
         return None
     sides = np.array([[along.stop - along.start for along in box] for box in ndimage.find_objects(parts)])

@@ -185,6 +185,11 @@ class ProjectConfig(_Part):
                 whole[table] = {**keys, **given}
         return whole
 
+    @model_validator(mode="after")
+    def _lesions_are_classes(self) -> ProjectConfig:
+        self.curriculum.check_lesions(self.classes)
+        return self
+
     @field_validator("preset")
     @classmethod
     def _known_preset(cls, name: str) -> str:

@@ -6,9 +6,12 @@ number that is left out is the usual one of the pacing or the stages that were c
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ScorerName = Literal[
     "none",
@@ -72,6 +75,12 @@ class CurriculumConfig(_Part):
     full: float | None = Field(
         default=None, gt=0, le=1, description="Part of the round after which linear and root have every case (0.8)."
     )
+    lesions: tuple[str, ...] = Field(
+        default=(),
+        description="Classes that are lesions, where others are organs; for the stages that look at lesions and for "
+        "size, contrast, intensity and agreement. Empty: every class.",
+        json_schema_extra={"names": True},
+    )
     effort: float = Field(
         default=0.3,
         gt=0,
@@ -97,6 +106,18 @@ class CurriculumConfig(_Part):
     tumour_batch: int = Field(
         default=0, ge=0, description="Tumour patches per step; 0: as many as the plan's batch holds, at least 2."
     )
+
+    def check_lesions(self, classes: Sequence[str]) -> None:
+        """ValueError where the lesions are not all among the *classes* of a project, or one is named twice."""
+        strange = [name for name in self.lesions if name not in classes]
+        if strange or len(set(self.lesions)) != len(self.lesions):
+            named = f"no class {strange[0]!r}" if strange else "a class only once"
+            raise ValueError(f"lesions may hold {named}: the classes are {', '.join(classes)}")
+
+    def lesion_values(self, classes: Sequence[str]) -> tuple[int, ...]:
+        """Values of the labels that are lesions; empty where all of the *classes* are."""
+        values = tuple(number for number, name in enumerate(classes, 1) if name in self.lesions)
+        return () if len(values) == len(classes) else values
 
     @field_validator("lengths", "thresholds", "shares")
     @classmethod

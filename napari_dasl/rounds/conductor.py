@@ -34,7 +34,7 @@ from napari_dasl.errors import Cancelled, DaslError, ProjectError
 from napari_dasl.events import Log, Phase, never, silent
 from napari_dasl.project import presets
 from napari_dasl.rounds import closing, phases, taking
-from napari_dasl.rounds.curricula import cooked, resolve
+from napari_dasl.rounds.curricula import cooked, resolve, with_lesions
 from napari_dasl.rounds.difficulty import keep_current
 from napari_dasl.rounds.fitting import fit
 from napari_dasl.rounds.gather import current_revisions, labelled_data, rejected_boxes, rejected_data
@@ -147,7 +147,7 @@ def _begin(project: Project, request: RoundPlan, report: Report) -> Round:
         report(Log(text=f"The preset {request.preset} is made for {own}: this round keeps {project.config.network}."))
     # What was asked for by name goes before the recipe.
     unasked = recipe if request.batch is None else recipe.model_copy(update={"batch": None})
-    plan = cooked(training_plan(project, request, report=report), unasked, report)
+    plan = with_lesions(cooked(training_plan(project, request, report=report), unasked, report), curriculum, report)
     active = project.active_model()
     start = project.config.training.start if request.start == "project" else request.start
     if request.start == "project" and active is not None and not same_network(plan, active.folder):

@@ -132,6 +132,25 @@ def cooked(plan: TrainingPlan, recipe: Recipe, report: Report = silent) -> Train
     return plan.changed(given, "The recipe of this round")
 
 
+def with_lesions(plan: TrainingPlan, config: CurriculumConfig, report: Report = silent) -> TrainingPlan:
+    """The training plan that knows which classes are lesions.
+
+    Raises
+    ------
+    InputError
+        One of them is no class of the project.
+    """
+    try:
+        config.check_lesions(plan.classes)
+    except ValueError as error:
+        raise InputError(f"The curriculum of this round is wrong: {error}.", "Name classes of the project.") from error
+    lesions = tuple(plan.classes[value - 1] for value in config.lesion_values(plan.classes))
+    if lesions and plan.detector:
+        report(Log(text=f"{plan.network} finds every class as lesions: this round does not tell organs from them."))
+        lesions = ()
+    return plan if lesions == plan.lesions else plan.changed({"lesions": lesions}, "The curriculum of this round")
+
+
 def pacing_of(config: CurriculumConfig) -> Pacing:
     """The pacing that *config* describes; InputError where its numbers do not go together."""
     numbers = {key: value for key in _PACING if (value := getattr(config, key)) is not None}
@@ -320,7 +339,7 @@ def _lesion(case: Prepared, plan: TrainingPlan) -> Triple | None:
     if plan.detector and case.lesions is not None:
         sides = case.lesions[:, 6:9] - case.lesions[:, 3:6]
         return _largest([tuple(int(n) for n in row) for row in sides], flat=False) if len(sides) else None
-    return largest_lesion(case.label)
+    return largest_lesion(case.label, plan.lesion_values)
 
 
 def _largest(sides: Sequence[Sequence[int]], *, flat: bool) -> Triple:

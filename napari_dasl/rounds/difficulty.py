@@ -9,6 +9,7 @@ scorer trains networks.
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -24,9 +25,11 @@ from napari_dasl.rounds.correlating import Correlation, correlations
 from napari_dasl.rounds.measuring import DRAWN
 from napari_dasl.scoring.losses import stored_own_loss
 from napari_dasl.scoring.measured import LABEL_SCORERS, OF_THE_SCAN, measure_label
+from napari_dasl.volumes.atomic import write_bytes_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from napari_dasl.events import CancelCheck, Report
     from napari_dasl.project import Case, Model, Prediction, Project, Revision
@@ -182,7 +185,9 @@ def _words(title: str, unit: str, row: Difficulty | None) -> str:
 
 def _measure_cheap(project: Project, scorers: Sequence[str], report: Report, cancelled: CancelCheck) -> None:
     """Measure case by case what needs no training, and store it a few cases at a time."""
-    known: Rows = {(row.case, row.scorer): row for row in project.difficulties()}
+    lesions = project.config.curriculum.lesion_values(project.config.classes)
+    seen = _Seen(project.folder / "cache" / "difficulty" / "lesions.json", lesions)
+    known: Rows = {(row.case, row.scorer): row for row in project.difficulties() if not seen.outdated(row.scorer)}
     model = project.active_model()
     predicted = project.predicted(model.id) if model is not None else frozenset()
     cases = [case for case in project.cases() if case.readable]
@@ -192,7 +197,7 @@ def _measure_cheap(project: Project, scorers: Sequence[str], report: Report, can
         if cancelled():
             project.set_difficulties(fresh)
             raise Cancelled("Stopped between two cases.", "What was measured is kept.")
-        one = _Measuring(project, case, model if case.id in predicted else None, known)
+        one = _Measuring(project, case, model if case.id in predicted else None, known, lesions)
         try:
             fresh += one.rows(scorers)
         except OutOfMemory:
@@ -204,6 +209,29 @@ def _measure_cheap(project: Project, scorers: Sequence[str], report: Report, can
             fresh.clear()
         report(Progress(name="prepare", done=done + 1, total=len(cases), text=case.id))
     project.set_difficulties(fresh)
+    seen.settle(scorers)
+
+
+class _Seen:
+    """Which classes were lesions when each scorer measured; a file in the cache, none where it was every class."""
+
+    def __init__(self, path: Path, lesions: Sequence[int]) -> None:
+        self.path, self.lesions = path, list(lesions)
+        try:
+            self.before: dict[str, list[int]] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            self.before = {}
+
+    def outdated(self, scorer: str) -> bool:
+        """Whether what is known by *scorer* was measured on other classes."""
+        return scorer in LABEL_SCORERS and self.before.get(scorer, []) != self.lesions
+
+    def settle(self, scorers: Iterable[str]) -> None:
+        """Remember that *scorers* measured every case on the classes that are lesions now."""
+        changed = {name: self.lesions for name in scorers if self.outdated(name)}
+        if changed:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes_atomic(self.path, json.dumps(self.before | changed).encode())
 
 
 @dataclass(frozen=True)
@@ -214,6 +242,7 @@ class _Measuring:
     case: Case
     model: Model | None
     known: Mapping[tuple[str, str], Difficulty]
+    lesions: Sequence[int] = ()
 
     def rows(self, scorers: Sequence[str]) -> list[Difficulty]:
         """What is new."""
@@ -242,20 +271,21 @@ class _Measuring:
         assert label is not None
         drawn = readers.values() if "agreement" in missing else ()
         read = (self.project.read_label(self.case.id, number) for number in drawn)
-        values = measure_label(
-            missing, self._image(missing), label, self.case.spacing, [one for one in read if one is not None]
-        )
+        readers_labels = [one for one in read if one is not None]
+        image = self._image(missing)
+        values = measure_label(missing, image, label, self.case.spacing, readers_labels, lesions=self.lesions)
         return [Difficulty(self.case.id, name, value, "label", None, newest) for name, value in values.items()]
 
     def _on_prediction(self, scorers: Sequence[str], prediction: Prediction) -> list[Difficulty]:
         like = Difficulty(self.case.id, "", 0, "prediction", prediction.model)
         missing = [name for name in scorers if name != "agreement" and not self._same(replace(like, scorer=name))]
-        # Measured when it was predicted; null stands for a prediction that drew nothing.
-        values = {name: prediction.scores[DRAWN[name]] for name in missing if DRAWN[name] in prediction.scores}
+        # Measured when it was predicted, on every class; null stands for a prediction that drew nothing.
+        told = {} if self.lesions else prediction.scores
+        values = {name: told[DRAWN[name]] for name in missing if DRAWN[name] in told}
         missing = [name for name in missing if name not in values]
         if missing:
             label = self.project.label_from(prediction)
-            values |= measure_label(missing, self._image(missing), label, self.case.spacing)
+            values |= measure_label(missing, self._image(missing), label, self.case.spacing, lesions=self.lesions)
         return [
             replace(like, scorer=name, value=math.nan if value is None else float(value))
             for name, value in values.items()

@@ -144,13 +144,13 @@ def _read(stage: Stage, case: CaseData, scorer: str) -> float:
     from napari_dasl.scoring import label_scores
 
     _check(stage)
-    label = case.label()
+    label, lesions = case.label(), stage.plan.lesion_values
     if label is None:
         return math.nan
     if scorer == "agreement":
-        return label_scores(scorer, None, label, case.spacing, _readers(stage, case.id))
+        return label_scores(scorer, None, label, case.spacing, _readers(stage, case.id), lesions=lesions)
     image = None if scorer == "size" else case.image()
-    return label_scores(scorer, image, label, case.spacing)
+    return label_scores(scorer, image, label, case.spacing, lesions=lesions)
 
 
 def _readers(stage: Stage, case: str) -> list[NDArray[Any]]:

@@ -14,6 +14,7 @@ from napari_dasl.curriculum.difficulty import (
     reader_agreement,
     signal_intensity,
 )
+from napari_dasl.curriculum.stages import lesion_mask
 from napari_dasl.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def label_scores(
     readers: Sequence[NDArray[Any]] = (),
     *,
     body: NDArray[Any] | None = None,
+    lesions: Sequence[int] = (),
 ) -> float:
     """One measure of one case; see :func:`measure_label` for several.
 
@@ -43,7 +45,7 @@ def label_scores(
     ----------
     scorer : str
         One of :data:`LABEL_SCORERS`.
-    image, label, spacing, readers, body
+    image, label, spacing, readers, body, lesions
         See :func:`measure_label`.
 
     Returns
@@ -51,7 +53,7 @@ def label_scores(
     float
         In the unit of the scorer; NaN where there is nothing to measure.
     """
-    return measure_label((scorer,), image, label, spacing, readers, body=body)[scorer]
+    return measure_label((scorer,), image, label, spacing, readers, body=body, lesions=lesions)[scorer]
 
 
 def measure_label(
@@ -62,6 +64,7 @@ def measure_label(
     readers: Sequence[NDArray[Any]] = (),
     *,
     body: NDArray[Any] | None = None,
+    lesions: Sequence[int] = (),
 ) -> dict[str, float]:
     """Measures of one case, each in its own unit.
 
@@ -76,7 +79,7 @@ def measure_label(
         The scan; of several channels the first, on which labels are drawn, is measured. None will do where none of
         :data:`OF_THE_SCAN` is asked for.
     label : array (z, y, x)
-        Everything above 0 is lesion; it may number classes or lesions.
+        It may number classes or lesions.
     spacing : sequence of 3 floats
         Voxel size (z, y, x) in mm.
     readers : sequence of arrays (z, y, x)
@@ -84,6 +87,8 @@ def measure_label(
     body : array (z, y, x), optional
         Where healthy tissue may lie, for the contrast; found in the image (:func:`napari_dasl.active.region_mask`)
         where it is not given, so that the air beside a patient is no tissue.
+    lesions : sequence of int
+        Values of the label, and of the readers', that are lesion; everything above 0 where it is empty.
 
     Returns
     -------
@@ -110,6 +115,9 @@ def measure_label(
         raise InputError(
             f"The label has the shape {label.shape}, and its scan {scan.shape}.", "Give both on the grid of the scan."
         )
+    if lesions:
+        label = lesion_mask(label, lesions)
+        readers = [lesion_mask(one, lesions) for one in readers]
     if "contrast" in asked and body is None and np.any(label > 0):
         body = region_mask((label > 0).astype(np.float32), scan, "body", spacing)
     if label.shape[0] == 1:

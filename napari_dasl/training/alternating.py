@@ -2,15 +2,20 @@
 
 Source: Li et al., "A new three-stage curriculum learning approach for deep network based liver tumor segmentation",
 2020: its second stage learns from tumour patches and as many negative ones of the same size.
+
+*lesions* are everywhere the values of a label map that count as lesion, all of them where there are none; a negative
+patch may show the organ.
 """
 
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_dasl.curriculum.stages import lesion_mask
 from napari_dasl.training.patches import Place, draw_place
 
 if TYPE_CHECKING:
@@ -39,11 +44,15 @@ def turns(cases: Sequence[Prepared], step: int, batch: int, mixing: Mixing, *, h
     return [(before + n) % 2 == 0 for n in range(own)] + [(others + n) % 2 == 0 for n in range(batch - own)]
 
 
-def draw_on_lesion(cases: Sequence[Prepared], patch: Shape, rng: np.random.Generator) -> Place:
+def draw_on_lesion(
+    cases: Sequence[Prepared], patch: Shape, rng: np.random.Generator, lesions: Sequence[int] = ()
+) -> Place:
     """Draw a case that has a lesion, each with the same chance, and a patch centred on a voxel of one.
 
     Where no case has any, the patch lies anywhere.
     """
+    if lesions:
+        cases = [replace(case, foreground=case.foreground[np.isin(case.foreground[:, 0], lesions)]) for case in cases]
     showing = [index for index, case in enumerate(cases) if len(case.foreground)]
     if not showing:
         return draw_place(cases, patch, 0.0, rng)
@@ -51,24 +60,31 @@ def draw_on_lesion(cases: Sequence[Prepared], patch: Shape, rng: np.random.Gener
     return Place(index, draw_place([cases[index]], patch, 1.0, rng).start)
 
 
-def draw_beside(cases: Sequence[Prepared], patch: Shape, rng: np.random.Generator) -> Place | None:
+def draw_beside(
+    cases: Sequence[Prepared], patch: Shape, rng: np.random.Generator, lesions: Sequence[int] = ()
+) -> Place | None:
     """Draw a case that has room for a patch without a lesion voxel, each with the same chance, and such a place in it.
 
     None where no case has.
     """
     for index in rng.permutation(len(cases)):
-        start = _free(cases[index], patch, rng)
+        start = _free(cases[index], patch, rng, lesions)
         if start is not None:
             return Place(int(index), start)
     return None
 
 
-def has_room(case: Prepared, patch: Shape) -> bool:
+def has_room(case: Prepared, patch: Shape, lesions: Sequence[int] = ()) -> bool:
     """Whether a *patch* without a lesion voxel fits somewhere in *case*."""
-    return _free(case, patch, np.random.default_rng(zlib.crc32(case.id.encode()))) is not None
+    return _free(case, patch, np.random.default_rng(zlib.crc32(case.id.encode())), lesions) is not None
 
 
-def _free(case: Prepared, patch: Shape, rng: np.random.Generator) -> Shape | None:
+def shows(label: NDArray[Any], lesions: Sequence[int] = ()) -> bool:
+    """Whether a piece of a label map shows a lesion voxel."""
+    return bool(np.any(lesion_mask(label, lesions)))
+
+
+def _free(case: Prepared, patch: Shape, rng: np.random.Generator, lesions: Sequence[int]) -> Shape | None:
     """The first voxel of a patch without a lesion; every such place has the same chance."""
     if case.label is None:
         return None
@@ -78,9 +94,9 @@ def _free(case: Prepared, patch: Shape, rng: np.random.Generator) -> Shape | Non
     fixed = [-((p - n) // 2) if n < p else 0 for n, p in zip(shape, patch, strict=True)]
     for _ in range(TRIES):
         z, y, x = (int(rng.integers(r + 1)) for r in room)
-        if not np.any(case.label[z : z + patch[0], y : y + patch[1], x : x + patch[2]]):
+        if not shows(case.label[z : z + patch[0], y : y + patch[1], x : x + patch[2]], lesions):
             return (z + fixed[0], y + fixed[1], x + fixed[2])
-    places = np.argwhere(~_blocked(np.asarray(case.label).astype(bool), patch))
+    places = np.argwhere(~_blocked(lesion_mask(case.label, lesions), patch))
     if not len(places):
         return None
     z, y, x = (int(v) for v in places[int(rng.integers(len(places)))])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_dasl.training.alternating import draw_beside, draw_on_lesion, turns
+from napari_dasl.training.alternating import draw_beside, draw_on_lesion, shows, turns
 from napari_dasl.training.augment import sample_patch, still
 from napari_dasl.training.mixing import Mixing
 from napari_dasl.training.mixup import draw_partner, shares
@@ -133,14 +133,15 @@ def _in_turn(
     plan: TrainingPlan, source: Sequence[Prepared], cases: Sequence[Prepared], rng: np.random.Generator, *, lesion: bool
 ) -> Sample:
     """A patch that shows a lesion, or one that shows none; never a mixture."""
-    place = draw_on_lesion(source, plan.patch, rng) if lesion else draw_beside(source, plan.patch, rng)
+    draw, lesions = draw_on_lesion if lesion else draw_beside, plan.lesion_values
+    place = draw(source, plan.patch, rng, lesions)
     if place is None:
         # The pseudo-labels, or people's labels, leave no room beside lesions: then any case's do.
         source = cases
-        place = draw_beside(source, plan.patch, rng) or draw_place(source, plan.patch, 0.0, rng)
+        place = draw_beside(source, plan.patch, rng, lesions) or draw_place(source, plan.patch, 0.0, rng)
     case = source[place.case]
     image, label = _changed(plan, case, place, rng)
-    if bool(label.any()) != lesion:
+    if shows(label, lesions) != lesion:
         # Turned and scaled, the patch shows what lies beside it; as it was cut, it shows what it was drawn for.
         image, label = _changed(still(plan), case, place, rng)
     return image, label, case.weight

@@ -76,7 +76,7 @@ class Following:
         if not _drawn(case):
             return False
         if (case.id, patch) not in self._room:
-            self._room[case.id, patch] = has_room(case, patch)
+            self._room[case.id, patch] = has_room(case, patch, self.plan.lesion_values)
         return self._room[case.id, patch]
 
     def check_room(self) -> None:

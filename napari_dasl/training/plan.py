@@ -108,6 +108,9 @@ class TrainingPlan(BaseModel):
         default=0.4, ge=0, le=1, description="The fraction of patches centred on a labelled voxel, or showing a lesion."
     )
     augmentation: Augmentation = Augmentation()
+    lesions: tuple[str, ...] = Field(
+        default=(), description="Classes that are lesions, as the curriculum of a round says; empty: every class."
+    )
     effective_range: Literal["whole", "body"] | float = Field(
         default="whole",
         description="The part of a scan that is learnt from and predicted: whole, body (what is no air), or a number: "
@@ -128,11 +131,16 @@ class TrainingPlan(BaseModel):
             raise ValueError("spacing must be positive")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas {list(self.betas)} must be from 0 to below 1")
+        strange = [name for name in self.lesions if name not in self.classes]
+        if strange:
+            raise ValueError(f"lesions {strange} are no classes")
         if min(self.patch) < 1:
             raise ValueError("patch must be positive")
         if self.spatial_dims == 2 and self.patch[0] != 1:
             raise ValueError(f"patch {list(self.patch)} must be one slice thick for a network of slices")
         if self.detector:
+            if self.lesions:
+                raise ValueError(f"lesions must stay empty: {self.network} finds every class as lesions")
             if self.effective_range != "whole":
                 raise ValueError(f"effective_range must stay whole: {self.network} leaves out air by itself")
             if self.loss != "dice-ce":
@@ -198,6 +206,11 @@ class TrainingPlan(BaseModel):
     def out_channels(self) -> int:
         """Channels of the network's output: the background and the classes."""
         return len(self.classes) + 1
+
+    @property
+    def lesion_values(self) -> tuple[int, ...]:
+        """Values of the label maps that are lesions, of those who are told from organs; empty where all are."""
+        return tuple(number for number, name in enumerate(self.classes, 1) if name in self.lesions)
 
     @property
     def detector(self) -> bool:

@@ -26,6 +26,8 @@ def as_toml(plan: TrainingPlan) -> str:
     plain = [n for n in fields if n not in ("network_options", "augmentation", "normalisation")]
     for name in plain:
         value = getattr(plan, name)
+        if name == "lesions" and not value:
+            continue  # it is the curriculum's to say
         if fields[name].description:
             document.add(tomlkit.comment(str(fields[name].description)))
         document.add(name, list(value) if isinstance(value, tuple) else value)

@@ -59,7 +59,7 @@ def run_identity(
 
 
 LATER = {
-    "": ("loss", "optimiser", "schedule", "restarts", "lowest", "factor", "betas", "effective_range"),
+    "": ("loss", "optimiser", "schedule", "restarts", "lowest", "factor", "betas", "effective_range", "lesions"),
     "augmentation": ("gamma", "elastic", "mixup"),
 }
 """Keys of a plan, and of the tables in it, that were not there from the beginning."""

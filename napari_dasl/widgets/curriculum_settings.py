@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 ORDER = (
     "pacing", "scorer", "order", "groups", "lengths", "passes", "start", "increase", "step", "thresholds", "full",
-    "effort", "stages", "mode", "growth", "bottleneck", "decay", "shares", "whole_batch", "tumour_batch",
+    "lesions", "effort", "stages", "mode", "growth", "bottleneck", "decay", "shares", "whole_batch", "tumour_batch",
 )  # fmt: skip
+_LOOKS = ("size", "contrast", "intensity", "agreement")
+"""Measures that look at the lesions of a label."""
 _GROUPED = ("groups", "lengths", "passes")
 _OF_PACING: dict[str, tuple[str, ...]] = {
     "all": (),
@@ -34,7 +36,7 @@ _OF_PACING: dict[str, tuple[str, ...]] = {
     "linear": ("start", "full"),
     "root": ("start", "full"),
 }
-_LIVER = ("decay", "shares", "whole_batch", "tumour_batch")
+_LIVER = ("lesions", "decay", "shares", "whole_batch", "tumour_batch")
 _OF_STAGES: dict[str, tuple[str, ...]] = {
     "constant": (),
     "three-stage": _LIVER,
@@ -49,6 +51,7 @@ _TITLES = {
     "scorer": "Hard means",
     "order": "First come",
     "passes": "Lengths are passes",
+    "lesions": "Lesions are",
     "effort": "Effort of measuring",
     "stages": "Parts of the scans",
     "mode": "Growth saves",
@@ -275,4 +278,5 @@ class CurriculumSettings(QWidget):
             shown.add("order")
         if compared:
             shown |= {"scorer"} | ({"effort"} if scorer in TRAINED else set())
+            shown |= {"lesions"} if scorer in _LOOKS else set()
         self.curriculum.show_fields(shown)

@@ -83,6 +83,11 @@ def _unit(name: str, info: FieldInfo) -> str:
     return _UNITS.get(name, "")
 
 
+def _holds_names(info: FieldInfo) -> bool:
+    """Whether a field is a list of names, which may hold spaces: commas lie between them."""
+    return isinstance(info.json_schema_extra, dict) and bool(info.json_schema_extra.get("names"))
+
+
 def _is_optional(annotation: Any) -> bool:
     return get_origin(annotation) in (Union, types.UnionType) and type(None) in get_args(annotation)
 
@@ -276,6 +281,8 @@ class SettingsForm(QWidget):
         if not text and optional:
             return None
         core = _core(info.annotation)
+        if _holds_names(info):
+            return tuple(name for part in text.split(",") if (name := part.strip()))
         if get_origin(core) is tuple:
             return tuple(text.replace("×", " ").replace("x", " ").replace(",", " ").split())
         return text
@@ -292,7 +299,8 @@ class SettingsForm(QWidget):
         elif isinstance(field, QSpinBox):
             field.setValue(field.minimum() if value is None else int(value))
         elif isinstance(field, QLineEdit):
-            field.setText(_written(value))
+            named = _holds_names(self._model.model_fields[name])
+            field.setText(", ".join(value) if named else _written(value))
 
 
 def _written(value: Any) -> str:

@@ -121,6 +121,13 @@ def test_the_largest_lesion_is_the_longest_side_of_any_along_each_axis():
     assert largest_lesion(label * 0) is None
 
 
+def test_the_largest_lesion_is_none_of_the_organ_around_it():
+    label = np.ones((20, 20, 20), np.uint8)
+    label[4:8, 4:7, 4:6] = 2
+    assert largest_lesion(label) == (20, 20, 20)
+    assert largest_lesion(label, (2,)) == (4, 3, 2)
+
+
 # Schedules
 
 

@@ -103,12 +103,18 @@ def test_what_is_changed_goes_with_the_round_and_can_be_undone(settings):
 def test_only_the_numbers_that_a_choice_uses_are_shown(settings):
     assert fields_shown(settings) == {"pacing", "stages"}
     settings.choose("stroke-contrast")
-    assert fields_shown(settings) == {"pacing", "stages", "scorer", "order", "groups", "lengths", "passes"}
+    assert fields_shown(settings) == {
+        "pacing", "stages", "scorer", "lesions", "order", "groups", "lengths", "passes",
+    }  # fmt: skip
     settings.choose("pet-bootstrapping")
     assert "effort" in fields_shown(settings)
     settings.choose("patch-growth-resource")
     assert fields_shown(settings) == {"pacing", "stages", "mode", "growth", "bottleneck"}
     assert set(ORDER) == set(CurriculumConfig.model_fields)
+    settings.choose("liver-three-stage")
+    assert "lesions" in fields_shown(settings)
+    settings.curriculum.fields["lesions"].setText("cyst, large tumour")
+    assert settings.fields()["curriculum"].lesions == ("cyst", "large tumour")
 
 
 def test_groups_without_a_measure_are_refused_in_words(settings):

@@ -12,7 +12,7 @@ import pytest
 from napari_dasl import rounds
 from napari_dasl.curriculum import PACINGS, SCORERS
 from napari_dasl.curriculum.stages import Kind
-from napari_dasl.errors import Cancelled, InputError
+from napari_dasl.errors import Cancelled, InputError, ProjectError
 from napari_dasl.events import Log, Phase
 from napari_dasl.project import Difficulty, Project, presets, setup
 from napari_dasl.project.curriculum_config import CurriculumConfig, PacingName, Recipe, ScorerName, StagesName
@@ -364,3 +364,15 @@ def test_groups_of_equal_steps_need_a_scorer_in_random_order_too(study):
     scored = config.model_copy(update={"scorer": "size"})
     rounds.run(study, SHORT.model_copy(update={"curriculum": scored, "steps": 1}))
     assert len([value for value in frozen(study)["difficulty"] if value is not None]) == 5
+
+
+def test_a_round_knows_which_classes_are_lesions_and_refuses_what_is_no_class(study):
+    plan = rounds.training_plan(study)
+    both = TrainingPlan.model_validate(plan.model_dump() | {"classes": ("liver", "tumour")})
+    assert curricula.with_lesions(both, CurriculumConfig(lesions=("tumour",))).lesion_values == (2,)
+    assert curricula.with_lesions(both, CurriculumConfig(lesions=("tumour", "liver"))) == both
+    assert curricula.with_lesions(plan, CurriculumConfig()) == plan
+    with pytest.raises(InputError, match="no class 'tumor': the classes are liver, tumour"):
+        curricula.with_lesions(both, CurriculumConfig(lesions=("tumor",)))
+    with pytest.raises(ProjectError, match="no class 'tumour'"):
+        study.update_config(curriculum__lesions=("tumour",))

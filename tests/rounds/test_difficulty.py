@@ -30,7 +30,8 @@ def predict(project: Project, boxes: dict[str, int], model: str = "r0001-a", dou
     for case, side in boxes.items():
         front = np.zeros(project.case(case).shape, np.float32)
         front[4 : 4 + side, 5 : 5 + side, 6 : 6 + side] = 0.9
-        probability = np.stack([1 - front, front])
+        others = [np.zeros_like(front)] * (len(project.config.classes) - 1)
+        probability = np.stack([1 - front, front, *others])
         facts = {"empty": not side, "max_foreground": 0.9, "uncertain_regions": 0, "undecided_spots": 0}
         told = {f"uncertainty_{kind}": doubt for kind in ("volume", "body", "lesion")}
         project.save_prediction(
@@ -323,3 +324,21 @@ def test_a_round_leaves_them_too(project, pool, script):
     found = rows(project, "size")
     assert {found[case].source for case in pool} == {"prediction"}
     assert len(found) == len(project.cases())
+
+
+def test_sizes_are_of_the_lesions_and_measured_anew_when_these_change(project, pool):
+    project.update_config(classes=("liver", "tumour"))
+    case = next(one for one in project.cases() if one.labelled)
+    both = np.zeros(case.shape, np.uint8)
+    both[2:8, 2:8, 2:8] = 1
+    both[3:5, 3:5, 3:5] = 2
+    project.record_label(case.id, both, author="ann")
+    predict(project, {pool[0]: 4}, lesion_size=123.0)
+    voxel = float(np.prod(case.spacing))
+    measure_difficulties(project, ["size"])
+    assert rows(project, "size")[case.id].value == pytest.approx(216 * voxel)
+    assert rows(project, "size")[pool[0]].value == 123.0
+    project.update_config(curriculum__lesions=("tumour",))
+    measure_difficulties(project, ["size"])
+    assert rows(project, "size")[case.id].value == pytest.approx(8 * voxel)
+    assert np.isnan(rows(project, "size")[pool[0]].value)  # the first class was drawn, and it is no lesion

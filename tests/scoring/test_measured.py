@@ -88,3 +88,16 @@ def test_what_cannot_be_measured_is_said(label, scorer, words):
 def test_scan_and_label_must_share_a_grid(label):
     with pytest.raises(InputError, match="on the grid of the scan"):
         label_scores("intensity", np.zeros((2, 4, 6, 6)), label, SPACING)
+
+
+def test_an_organ_is_no_lesion_where_lesions_are_named():
+    both = np.zeros((4, 6, 6), np.uint8)
+    both[1:3, 1:5, 1:5] = 1
+    both[1:3, 2:4, 2:4] = 2
+    image = np.random.default_rng(0).normal(size=both.shape) + (both == 2) * 5
+    told = measure_label(("size", "contrast"), image, both, SPACING, body=both > 0, lesions=(2,))
+    alone = measure_label(("size", "contrast"), image, (both == 2).astype(np.uint8), SPACING, body=both > 0)
+    assert told == alone
+    assert told["size"] == 8 * 2.0 * 1.0 * 0.5
+    readers = (both, np.where(both == 2, 1, both))  # they agree on the organ, and one saw no tumour
+    assert measure_label(("agreement",), None, both, SPACING, readers, lesions=(2,))["agreement"] == 0

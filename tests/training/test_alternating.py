@@ -13,6 +13,7 @@ from napari_dasl.training.batches import make_batch
 from napari_dasl.training.following import Following, check
 from napari_dasl.training.mixing import Mixing
 from napari_dasl.training.plan import Augmentation, TrainingPlan
+from napari_dasl.training.plan_text import as_toml
 from napari_dasl.training.prepare import NO_VOXELS, Prepared, foreground_index
 
 
@@ -102,3 +103,19 @@ def test_one_patch_a_step_is_refused_in_words_where_the_network_normalises_over_
     along = Schedule(range(4), find_pacing("all"), (Stage((32, 32, 32), 1, 1.0),))
     with pytest.raises(InputError, match="A stage of the curriculum asks for a batch of 1"):
         check(along, normalising, balls)
+
+
+def test_beside_an_organ_patches_show_the_tumour_and_then_the_organ_alone(plan):
+    label = np.zeros((24, 24, 24), np.uint8)
+    label[2:22, 2:22, 2:22] = 1
+    label[4:8, 4:8, 4:8] = 2
+    case = Prepared("ct", np.zeros((1, *label.shape), np.float16), label, foreground_index(label, 2), 1.0)
+    told = changed(plan, classes=("liver", "tumour"), lesions=("tumour",), patch=(8, 8, 8), batch=2)
+    pairs = [make_batch(told, [case], step, alternate=True)[1] for step in range(8)]
+    assert all((shown == 2).any() and not (beside == 2).any() for shown, beside in pairs)
+    assert any((beside == 1).any() for _, beside in pairs)
+    assert not has_room(case, (20, 20, 20))  # as before, where every class is a lesion
+    assert has_room(case, (16, 16, 16), told.lesion_values)
+    assert following(told, [case, case], (16, 16, 16)).room(case, (16, 16, 16))
+    assert "lesions" not in as_toml(changed(told, lesions=()))
+    assert 'lesions = ["tumour"]' in as_toml(told)
