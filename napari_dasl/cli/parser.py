@@ -250,6 +250,7 @@ def _review_verbs(verbs: Any) -> None:
         "list what a model found in a case, one row a finding; accept or reject findings",
         "findings my-study P-014 --reject 3",
     )
+    found.epilog = f"{found.epilog}\n\n{finding_verbs.FRAMES}"
     found.add_argument("case", metavar="CASE")
     verdict = found.add_mutually_exclusive_group()
     verdict.add_argument("--accept", dest="accepted", nargs="+", type=_count, metavar="ID", help="these are lesions")

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from napari_dasl.cli import main
+from napari_dasl.cli.finding_verbs import places
 from napari_dasl.errors import InputError, ProjectError
 from napari_dasl.project import Project
 from napari_dasl.project.instances import describe
 from napari_dasl.rounds import simulation
+from napari_dasl.volumes import Geometry
 
 SHAPE = (16, 20, 24)
 
@@ -73,6 +75,8 @@ class TestFindings:
         assert rows[0]["class"] == "nodule"
         assert rows[0]["model"] == "m1"
         assert len(rows[0]["centre_mm"]) == 3
+        assert rows[1]["box_voxel"] == [3, 4, 4, 7, 9, 9]
+        assert (rows[1]["centre_world"], rows[1]["world_frame"]) == (pytest.approx([17, 13, 10.5]), "RAS")
 
     def test_a_verdict_is_kept_and_can_be_taken_back(self, study, call):
         _, rows, _ = call("findings", study, "p02", "--reject", 2, 3, "--author", "ann")
@@ -101,6 +105,26 @@ class TestFindings:
         assert "no finding 7" in said
         with Project.open(study) as project:
             assert project.finding_reviews() == []
+
+
+@pytest.mark.parametrize("sheared", [0.0, 0.3])
+def test_a_finding_is_where_the_file_says_whatever_its_axes_and_origin(sheared):
+    affine = np.array([[0, 0, 2.5, -40], [-0.8, 0, 0, 55], [0, -1.2, sheared, 910], [0, 0, 0, 1.0]])
+    native = np.zeros((9, 11, 13), np.uint16)
+    native[2, 7, 10] = 1
+    geometry = Geometry(native.shape, affine)
+    (lesion,) = describe(geometry.to_canonical(native), {1: 1}, None, geometry.spacing)
+    told = places(lesion, geometry)
+    assert told["centre_file_voxel"] == [2, 7, 10]
+    assert told["centre_world"] == pytest.approx((affine @ [2, 7, 10, 1])[:3])
+    z, y, x = told["centre_voxel"]
+    assert geometry.to_canonical(native)[z, y, x] == 1
+    assert told["box_voxel"] == [z, y, x, z + 1, y + 1, x + 1]
+
+
+def test_the_help_says_in_which_frame_positions_are(capsys):
+    main(["findings", "--help"])
+    assert "frame RAS as in NIfTI" in capsys.readouterr().out
 
 
 class TestInit:
