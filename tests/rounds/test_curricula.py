@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from napari_dasl import rounds
-from napari_dasl.curriculum import PACINGS, SCORERS
+from napari_dasl.curriculum import PACINGS, SCORERS, patch_growth
 from napari_dasl.curriculum.stages import Kind
 from napari_dasl.errors import Cancelled, InputError, ProjectError
 from napari_dasl.events import Log, Phase
@@ -321,7 +321,7 @@ def test_a_network_that_normalises_over_the_batch_gets_two_whole_scans(study):
 
 def test_patches_that_a_network_would_normalise_to_nothing_are_left_out(study):
     plan = normalised_over_the_batch(rounds.training_plan(study))
-    config = curricula.of_preset("patch-growth-resource")[0]
+    config = CurriculumConfig(stages="growth")
     by_batch = curricula.schedule_of(config, plan, [None] * 3, None, None, 0, 100)
     options = plan.network_options | {"norm": "se"}
     by_instance = curricula.schedule_of(
@@ -376,3 +376,10 @@ def test_a_round_knows_which_classes_are_lesions_and_refuses_what_is_no_class(st
         curricula.with_lesions(both, CurriculumConfig(lesions=("tumor",)))
     with pytest.raises(ProjectError, match="no class 'tumour'"):
         study.update_config(curriculum__lesions=("tumour",))
+
+
+def test_the_faster_growth_begins_where_it_was_measured_and_promises_no_more_than_it_holds():
+    config = curricula.of_preset("patch-growth-resource")[0]
+    grown = patch_growth((40, 56, 40), (8, 8, 8), 4, config.mode, config.growth, bottleneck=config.bottleneck)
+    assert grown[0] == ((16, 16, 16), 4)
+    assert "in short rounds some Dice less" in presets.about("patch-growth-resource").sentence
