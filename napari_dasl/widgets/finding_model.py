@@ -26,9 +26,7 @@ FINDING_SIGNS: dict[FindingState, StateSign] = {
     "below": StateSign("◌", "#999999", "unsure", "The network is too unsure of it to draw it."),
     "accepted": StateSign("●", "#009E73", "accepted", "You accepted it: it was copied into your label."),
     "labelled": StateSign("◉", "#009E73", "in label", "Your label holds a lesion at this place."),
-    "rejected": StateSign(
-        "✕", "#D55E00", "rejected", "You rejected it: the next round learns that there is no lesion here."
-    ),
+    "rejected": StateSign("✕", "#D55E00", "rejected", "You rejected it: there is no lesion here."),
 }
 _STATE_ORDER = {state: number for number, state in enumerate(FINDING_SIGNS)}
 

@@ -185,6 +185,16 @@ def thresholds_of(project: Project, model: str) -> Thresholds | None:
     return None
 
 
+def reject_words(*, learns: bool) -> str:
+    """Return what rejecting a finding does; *learns*: whether the project's network learns from it as such."""
+    if learns:
+        return "There is no lesion: it is struck through, and the next round learns from it."
+    return (
+        "There is no lesion: it is struck through, and stays out of pseudo-labels. This kind of network learns "
+        "nothing else from it; where you save a label, that teaches it."
+    )
+
+
 def unsure_words(faint: int, thresholds: Thresholds | None) -> tuple[str, str]:
     """Return the words beside the tick that lists *faint* findings, and its tooltip."""
     if thresholds is None:

@@ -12,7 +12,7 @@ from napari_dasl.widgets.finding_boxes import Box
 from napari_dasl.widgets.finding_keeper import finding_keeper_for
 from napari_dasl.widgets.finding_layers import FindingLayers
 from napari_dasl.widgets.finding_model import FINDING_SIGNS, FindingColumn, FindingModel
-from napari_dasl.widgets.finding_rows import FindingRow, summary_words, unsure_words
+from napari_dasl.widgets.finding_rows import FindingRow, reject_words, summary_words, unsure_words
 from napari_dasl.widgets.finding_verbs import FindingVerbs
 from napari_dasl.widgets.review_table import ReviewButton, ReviewTable
 from napari_dasl.widgets.session import session_for
@@ -86,9 +86,7 @@ class FindingsWidget(QWidget):
 
     def _build_buttons(self) -> QGridLayout:
         self.accept = ReviewButton("Accept", "A", "Copy it into your label. Nothing is saved yet.", self._accept)
-        self.reject = ReviewButton(
-            "Reject", "R", "There is no lesion: it is struck through, and the next round learns from it.", self._reject
-        )
+        self.reject = ReviewButton("Reject", "R", reject_words(learns=False), self._reject)
         self.edit = ReviewButton("Edit", "E", "Copy it into your label and take up the brush with it.", self._edit)
         self.undo = ReviewButton("Undo", "Z", "Take back what you decided about it.", self._undo)
         grid = QGridLayout()
@@ -162,10 +160,14 @@ class FindingsWidget(QWidget):
     def detects(self) -> bool:
         """Whether the project is about separate lesions, so that this section is what one works with."""
         project = self.session.project
-        if project is None:
-            return False
-        known = FAMILIES.get(project.config.network)
-        return project.config.instances or (known is not None and known.detector)
+        return project is not None and (project.config.instances or self._learns_from_rejected)
+
+    @property
+    def _learns_from_rejected(self) -> bool:
+        """Whether the network that the next round trains is one that finds lesions one by one."""
+        project = self.session.project
+        known = FAMILIES.get(project.config.network) if project is not None else None
+        return known is not None and known.detector
 
     @property
     def empty(self) -> bool:
@@ -188,6 +190,7 @@ class FindingsWidget(QWidget):
             self.table.choose(chosen.id)
         elif self._whose != before and self.detects:
             self._choose_what_is_shown()
+        self.reject.explain(reject_words(learns=self._learns_from_rejected))
         words, tip = unsure_words(faint, found.thresholds)
         self.unsure.setText(words)
         self.unsure.setToolTip(tip)

@@ -45,10 +45,15 @@ class ReviewButton(QPushButton):
         self.letter = letter
         self._words = words
         self._lettered = False
-        self.setToolTip(f"<qt>{tip}<br>Key {letter}, once you clicked a row of the table.</qt>" if letter else tip)
+        self.explain(tip)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.clicked.connect(lambda: action())
         self._write()
+
+    def explain(self, tip: str) -> None:
+        """Say in the tooltip what it does, and when its letter works."""
+        letter = f"<br>Key {self.letter}, once you clicked a row of the table."
+        self.setToolTip(f"<qt>{tip}{letter}</qt>" if self.letter else tip)
 
     def say(self, words: str) -> None:
         """Write other words."""

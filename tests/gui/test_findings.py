@@ -72,6 +72,8 @@ class TestTheTable:
         assert not widget.detects
         assert not widget.empty
         assert widget.keeper.rows[0].name == "nodule"
+        assert "stays out of pseudo-labels" in widget.reject.toolTip()
+        assert "next round learns" not in widget.reject.toolTip()
 
     def test_guard_cases_show_none(self, make_detected, qtbot, make_session, open_case, lesions):
         project = make_detected()
@@ -108,6 +110,7 @@ class TestLetters:
 
     def test_the_tip_of_a_button_says_when_its_letter_works(self, panel):
         assert "Key A, once you clicked a row of the table" in panel.accept.toolTip()
+        assert "the next round learns from it.<br>Key R, once" in panel.reject.toolTip()  # its network can
 
 
 class TestVerdicts:
