@@ -7,7 +7,7 @@ What counts is what each model draws at its own threshold. A lesion is found whe
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_dasl.rounds.plan import CaseLesions
 
@@ -56,6 +56,16 @@ def tally(cases: Mapping[str, CaseLesions]) -> Tally:
         found=sum(sum(one.found) for one in cases.values()),
         false=sum(one.false for one in cases.values()),
     )
+
+
+def counts(guard: Mapping[str, Any]) -> tuple[str, str]:
+    """Return ``14 of 15 guard lesions`` and ``0.3 false a scan`` of a result as JSON; twice "" of other networks."""
+    cases = {case: CaseLesions.model_validate(one) for case, one in (guard.get("lesions") or {}).items()}
+    if not cases:
+        return "", ""
+    now = tally(cases)
+    found = f"{now.found} of {now.lesions} guard lesion{'s' * (now.lesions != 1)}"
+    return found, f"{now.false / now.scans:.1f} false a scan"
 
 
 def allowance(lesions: int, tolerance: float) -> float:

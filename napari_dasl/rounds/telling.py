@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_dasl.rounds.guard_lesions import tally
+from napari_dasl.rounds.guard_lesions import counts, tally
 
 if TYPE_CHECKING:
     from napari_dasl.rounds.plan import RoundResult
@@ -49,12 +49,9 @@ def _lesions(result: RoundResult) -> list[str]:
     """What a network that detects found of the guard lesions, and from which score on a finding counts."""
     guard = result.guard
     parts = []
-    if guard.lesions:
-        now = tally(guard.lesions)
-        counts = f"{now.found} of {now.lesions} guard lesion{'s' * (now.lesions != 1)}"
-        if counts not in result.reason:  # a round that was turned down for its lesions has told them already
-            whose = "Found" if result.promoted else "The new one found"
-            parts.append(f"{whose} {counts}, {now.false / now.scans:.1f} false a scan")
+    found, false = counts({"lesions": guard.lesions})
+    if found and found not in result.reason:  # a round that was turned down for its lesions has told them already
+        parts.append(f"{'Found' if result.promoted else 'The new one found'} {found}, {false}")
     threshold = (guard.detection or {}).get("threshold")
     if threshold is not None and result.promoted:
         parts.append(f"findings count from {threshold:.2f}" if parts else f"Findings count from {threshold:.2f}")

@@ -17,6 +17,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_dasl.rounds.guard_lesions import counts
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
@@ -105,16 +107,18 @@ def _change(guard: dict[str, Any]) -> float | None:
 
 
 def _change_words(guard: dict[str, Any]) -> str:
-    """Return the change on the guard set with its interval and the case that lost most."""
+    """Return the change on the guard set with its interval and the case that lost most; of a detector the lesions."""
+    found, false = counts(guard)
+    lesions = f"Found {found}, {false}." if found else ""
     change, interval, worst = _change(guard), guard.get("interval"), guard.get("worst")
     if change is None:
-        return ""
+        return lesions
     words = f"Guard Dice changed by {change:+.3f}"
     if isinstance(interval, list | tuple) and len(interval) == 2:
         words += f" (95 % of resamples between {interval[0]:+.3f} and {interval[1]:+.3f})"
     if isinstance(worst, list | tuple) and len(worst) == 2 and worst[1] < 0:
         words += f"; most lost: {worst[0]}, {worst[1]:+.3f}"
-    return words + "."
+    return f"{words}. {lesions}".strip()
 
 
 def _pseudo_words(result: dict[str, Any]) -> str:

@@ -328,6 +328,7 @@ def test_one_click_goes_back_to_an_older_model(learning_with, study, add_model, 
 def test_the_history_holds_rounds_that_made_no_model(tmp_path):
     now = datetime.now(UTC)
     guard = {"dice": 0.8, "before": 0.78, "interval": [0.01, 0.03], "worst": ["P-7", -0.04]}
+    guard["lesions"] = {"P-7": {"found": [True, False], "volumes_ml": [0.2, 0.1], "false": 3}}
     first = {
         "trained_on": {"human": 4, "pseudo": 2},
         "sentence": "Fine.",
@@ -353,7 +354,8 @@ def test_the_history_holds_rounds_that_made_no_model(tmp_path):
     assert lines[2].labels == "4 + 2"
     assert lines[2].change == pytest.approx(0.02)
     assert (
-        "changed by +0.020 (95 % of resamples between +0.010 and +0.030); most lost: P-7, -0.040." in lines[2].tooltip
+        "changed by +0.020 (95 % of resamples between +0.010 and +0.030); most lost: P-7, -0.040. "
+        "Found 1 of 2 guard lesions, 3.0 false a scan." in lines[2].tooltip
     )
     assert "Pseudo-labels: 2 of 9, mean weight 0.44, pace λ 0.31." in lines[2].tooltip
     assert lines[0].title_words.startswith("A candidate")
