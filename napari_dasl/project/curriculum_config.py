@@ -161,6 +161,15 @@ class Recipe(_Part):
     loss: Literal["dice-ce", "focal-dice-ms", "weighted-dice"] | None = Field(
         default=None, description="Loss of a network that draws classes; a detector keeps its own."
     )
+    loss_weights: tuple[float, float, float] | None = Field(
+        default=None, description="focal-dice-ms: how much Focal, Dice and Mumford–Shah count."
+    )
+    focal_gamma: float | None = Field(
+        default=None, ge=0, description="focal-dice-ms: how little sure voxels count; 0: alike."
+    )
+    boundary: float | None = Field(
+        default=None, ge=0, description="focal-dice-ms: what boundaries cost in Mumford–Shah, λ in mm."
+    )
     optimiser: Literal["adamw", "adam", "rmsprop", "sgd"] | None = Field(default=None, description="Optimiser.")
     schedule: Literal["cosine", "poly", "warm-restarts", "steps", "constant"] | None = Field(
         default=None, description="How the learning rate falls."
@@ -189,6 +198,13 @@ class Recipe(_Part):
     effective_range: Literal["whole", "body"] | None = Field(
         default=None, description="What is learnt from and predicted: the whole scan, or the body without the air."
     )
+
+    @field_validator("loss_weights")
+    @classmethod
+    def _some_weight(cls, values: tuple[float, float, float] | None) -> tuple[float, float, float] | None:
+        if values is not None and (min(values) < 0 or not any(values)):
+            raise ValueError("three numbers of at least 0, not all of them 0")
+        return values
 
     @field_validator("gamma", "window")
     @classmethod

@@ -5,7 +5,7 @@ The loop itself (:mod:`napari_dasl.training.loop`) knows neither label maps nor 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -14,7 +14,7 @@ from napari_dasl.losses import LOSSES
 from napari_dasl.training.batches import Batch, make_batch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from torch import nn
 
@@ -56,11 +56,13 @@ class Objective(Protocol):
 class SemanticObjective:
     """Classes of voxels: label maps in, one of :data:`napari_dasl.losses.LOSSES` by its name.
 
-    *spacing* is that of the network's grid, (z, y, x) in mm; a loss of slices takes the last two.
+    *spacing* is that of the network's grid, (z, y, x) in mm; a loss of slices takes the last two. *options* are the
+    loss's own.
     """
 
     name: str
     spacing: tuple[float, float, float]
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def make(
         self,
@@ -92,13 +94,13 @@ class SemanticObjective:
         image, label, weight = batch
         with precision.autocast(image.device):
             logits = network(image.contiguous(memory_format=precision.layout(image.ndim - 2)))
-        return LOSSES[self.name](logits, label, image, self.spacing, weight)
+        return LOSSES[self.name](logits, label, image, self.spacing, weight, **self.options)
 
 
 def objective(plan: TrainingPlan) -> Objective:
     """What the plan's network learns."""
     if not plan.detector:
-        return SemanticObjective(plan.loss, plan.spacing)
+        return SemanticObjective(plan.loss, plan.spacing, plan.loss_options)
     from napari_dasl.training.detection import DetectionObjective
 
     return DetectionObjective()

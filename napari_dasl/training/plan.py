@@ -100,6 +100,13 @@ class TrainingPlan(BaseModel):
     loss: Literal["dice-ce", "focal-dice-ms", "weighted-dice"] = Field(
         default="dice-ce", description="Of a network that draws classes; a detector has its own, and leaves this."
     )
+    loss_weights: tuple[float, float, float] = Field(
+        default=(1.0, 1.0, 0.1), description="focal-dice-ms: how much Focal, Dice and Mumford–Shah count."
+    )
+    focal_gamma: float = Field(default=2.0, ge=0, description="focal-dice-ms: how little sure voxels count; 0: alike.")
+    boundary: float = Field(
+        default=1e-3, ge=0, description="focal-dice-ms: what boundaries cost in Mumford–Shah, λ in mm."
+    )
     clip: float = Field(default=12.0, gt=0, description="Gradients are scaled down to this norm.")
     average: float = Field(
         default=0.99, ge=0, lt=1, description="Weights are averaged over steps with this memory; 0 takes the last ones."
@@ -129,6 +136,8 @@ class TrainingPlan(BaseModel):
             raise ValueError(f"normalisation has {len(self.normalisation)} entries for {len(self.channels)} channels")
         if min(self.spacing) <= 0:
             raise ValueError("spacing must be positive")
+        if min(self.loss_weights) < 0 or not 0 < sum(self.loss_weights) < float("inf"):
+            raise ValueError(f"loss_weights {list(self.loss_weights)} must be at least 0, and not all of them 0")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas {list(self.betas)} must be from 0 to below 1")
         strange = [name for name in self.lesions if name not in self.classes]
@@ -196,6 +205,13 @@ class TrainingPlan(BaseModel):
         except ValidationError as error:
             key, text = _first_problem(error)
             raise InputError(f"{what} asks for a training plan that is wrong at {key}: {text}.", HINT) from error
+
+    @property
+    def loss_options(self) -> dict[str, Any]:
+        """What the loss of the plan takes besides predictions and labels: arguments of its function."""
+        if self.loss != "focal-dice-ms":
+            return {}
+        return {"parts": self.loss_weights, "gamma": self.focal_gamma, "length": self.boundary}
 
     @property
     def in_channels(self) -> int:

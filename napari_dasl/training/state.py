@@ -59,7 +59,20 @@ def run_identity(
 
 
 LATER = {
-    "": ("loss", "optimiser", "schedule", "restarts", "lowest", "factor", "betas", "effective_range", "lesions"),
+    "": (
+        "loss",
+        "optimiser",
+        "schedule",
+        "restarts",
+        "lowest",
+        "factor",
+        "betas",
+        "effective_range",
+        "lesions",
+        "loss_weights",
+        "focal_gamma",
+        "boundary",
+    ),
     "augmentation": ("gamma", "elastic", "mixup"),
 }
 """Keys of a plan, and of the tables in it, that were not there from the beginning."""

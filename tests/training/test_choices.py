@@ -35,6 +35,28 @@ def chosen(plan, **changes) -> TrainingPlan:
     return TrainingPlan.model_validate({**plan.model_dump(), **changes})
 
 
+def test_the_parts_of_the_loss_count_as_the_plan_says(plan):
+    torch.manual_seed(0)
+    logits, label = torch.randn(2, 2, 6, 6, 6), torch.randint(0, 2, (2, 6, 6, 6))
+    image = torch.rand(2, 1, 6, 6, 6)
+
+    def found(**changes):
+        asked = objective(chosen(plan, loss="focal-dice-ms", **changes))
+        return asked.loss(lambda _: logits, (image, label, torch.ones(2)), Precision("fp32", channels_last=False))
+
+    spacing, one = plan.spacing, torch.ones(2)
+    assert torch.equal(found(), LOSSES["focal-dice-ms"](logits, label, image, spacing, one))
+    given = {"parts": (0.5, 0.0, 2.0), "gamma": 1.0, "length": 0.5}
+    assert torch.equal(
+        found(loss_weights=(0.5, 0, 2), focal_gamma=1, boundary=0.5),
+        LOSSES["focal-dice-ms"](logits, label, image, spacing, one, **given),
+    )
+    assert chosen(plan, loss_weights=(0.5, 0, 2)).loss_options == {}  # of another loss
+    for wrong in ((0, 0, 0), (1, -1, 1)):
+        with pytest.raises(ValueError, match="loss_weights"):
+            chosen(plan, loss_weights=wrong)
+
+
 @pytest.mark.parametrize(("loss", "optimiser"), CHOICES)
 def test_every_choice_learns_and_goes_on_to_the_same_bits(start, plan, balls, loss, optimiser):
     with_choice = chosen(plan, loss=loss, optimiser=optimiser, learning_rate=RATES[optimiser])
