@@ -61,7 +61,10 @@ class _Length(_Part):
         default="active", description="Where a round's weights start: scratch, or active for the active model's."
     )
     tolerance: float = Field(
-        default=0.01, ge=0, le=1, description="Guard Dice a new model may lose and still take over."
+        default=0.01,
+        ge=0,
+        le=1,
+        description="Guard Dice, and for a detector share of guard lesions, a new model may lose and still take over.",
     )
 
 
