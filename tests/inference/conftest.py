@@ -22,6 +22,11 @@ class Found:
     classes: torch.Tensor
     masks: torch.Tensor
 
+    def best(self, limit):
+        rows = self.scores.argsort(descending=True, stable=True)[:limit]
+        masks = self.masks[rows] if len(self.masks) else self.masks
+        return Found(self.cubes[rows], self.scores[rows], self.classes[rows], masks)
+
 
 class BlobFinder(nn.Module):
     """Finds connected voxels of one value: 1.9 is class 0 with the score 0.9, 2.6 is class 1 with the score 0.6.
@@ -46,7 +51,8 @@ class BlobFinder(nn.Module):
     def detect(self, output, shape, *, score, nms, limit, masks=True):
         factor, images = output
         self.seen.append(tuple(images.shape))
-        return [self._one(image[0].float().numpy(), min(1.0, factor), score, masks) for image in images]
+        found = [self._one(image[0].float().numpy(), min(1.0, factor), score, masks) for image in images]
+        return [one if len(one.scores) <= limit else one.best(limit) for one in found]
 
     def draw(self, output, image, cubes, classes):
         self.drawn += len(cubes)

@@ -171,6 +171,15 @@ def test_sections_fill_their_own_slice_alone():
 def test_a_scan_with_more_than_anyone_looks_through_keeps_the_best():
     grid = Grid((8, 40, 40), (8, 40, 40), (1.0, 1.0, 1.0))
     found = [block((z, y, x), 2, 0.9 - i * 1e-4) for i, (z, y, x) in enumerate(np.ndindex(2, 15, 15))]
-    made = assemble(found, grid, 1, Thresholds())
+    made = assemble(found, grid, 1, Thresholds(score=0.95))
     assert len(made.findings) <= LIMIT < len(found)
     assert made.findings[0].score == 0.9
+
+
+def test_what_counts_is_never_left_out():
+    grid = Grid((8, 40, 40), (8, 40, 40), (1.0, 1.0, 1.0))
+    found = [block((3 * z, 2 * y, 2 * x), 2, 0.9 - i * 1e-4) for i, (z, y, x) in enumerate(np.ndindex(2, 15, 15))]
+    made = assemble(found, grid, 1, Thresholds(score=0.5))
+    assert len(made.kept) == len(found) == 450 > LIMIT
+    assert made.ids.max() == 450
+    assert made.probability[1].max() > 0.5

@@ -116,6 +116,13 @@ class TestScans:
         assert found.instances[0].score == pytest.approx(0.9, abs=0.01)
         assert dice(found.ids == 1, image[0] > 1) > 0.93
 
+    def test_every_lesion_of_a_window_is_found(self, blob_finder, region_plan):
+        image = np.zeros((1, 32, 32, 32), dtype=np.float32)
+        for z, y, x in itertools.product(range(2, 32, 8), repeat=3):
+            image[0, z : z + 4, y : y + 4, x : x + 4] = 1.9
+        found = Predictor(blob_finder(), region_plan()).predict(image, ISO)
+        assert sum(one.kept for one in found.instances) == 64
+
     def test_slivers_of_a_lesion_that_no_window_holds_are_no_findings(self, blob_finder, region_plan):
         image = scan(((20, 30, 22), 6, 1.9))
         found = Predictor(blob_finder(), region_plan(patch=(16, 16, 16))).predict(image, ISO)
@@ -318,7 +325,8 @@ def test_masks_drawn_at_the_second_look_are_those_of_the_first(region_plan):
     predictor = Predictor(network, region_plan(network_options=options, patch=(32, 32, 32)))
     seen = predictor.candidates(image, ISO)
     with torch.inference_mode():
-        (expected,) = network.detect(network(torch.from_numpy(image)[None]), (32, 32, 32), score=FLOOR, nms=0.5)
+        output = network(torch.from_numpy(image)[None])
+        (expected,) = network.detect(output, (32, 32, 32), score=FLOOR, nms=0.5, limit=windows._MOST)
     for row in np.flatnonzero(seen.drawn >= 0):
         same = int(np.abs(expected.cubes.numpy() - seen.cubes[row]).sum(axis=1).argmin())
         np.testing.assert_allclose(seen.masks[seen.drawn[row]], expected.masks[same].numpy(), atol=1e-3)

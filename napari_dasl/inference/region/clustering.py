@@ -35,7 +35,10 @@ FEW = 24
 """Findings that a volume has whatever their score: FROC curves reach to 8 false positives a scan."""
 
 MOST = 2 * LIMIT
-"""Findings of a volume of which masks are drawn, the best: twice as many as are shown, for some cover others."""
+"""Findings of a volume of which masks are drawn, the best: twice as many as are shown, for some cover others.
+
+Those from :data:`FAINT` on are drawn however many they are: they may count, and what counts is never left out.
+"""
 
 MEMBERS, FAINT = 3, 0.3
 """Members of a cluster whose masks are averaged, those with the largest share, and the score below which it is one.
@@ -71,8 +74,9 @@ def cluster(candidates: Candidates, overlap: float) -> list[Finding]:
     -------
     list of Finding
         By falling score, all above :data:`~napari_dasl.inference.region.candidates.FLOOR`; sections of slices are
-        findings of their own. In volumes those from :data:`SHOWN` on, at least the best :data:`FEW` and at most
-        :data:`MOST` before some are joined or left out. Clusters of which no mask was drawn are none.
+        findings of their own. In volumes those from :data:`SHOWN` on, at least the best :data:`FEW`, and of those below
+        :data:`FAINT` none beyond the best :data:`MOST`, before some are joined or left out. Clusters of which no mask
+        was drawn are none.
     """
     found: list[Finding] = []
     for (_, kind), views in _worthy(candidates, overlap).items():
@@ -138,11 +142,11 @@ def _worthy(candidates: Candidates, overlap: float) -> dict[tuple[int, int], lis
 
 
 def _lowest(scores: NDArray[np.float64], dims: int) -> float:
-    """From which score on a view counts: in volumes :data:`SHOWN`, but for at least FEW and at most MOST of them."""
+    """From which score on a view counts: in volumes :data:`SHOWN`, but for at least FEW and at most MOST faint ones."""
     if dims == 2 or len(scores) < FEW:
         return FLOOR
     best = np.sort(scores)[::-1]
-    return max(min(SHOWN, float(best[FEW - 1])), float(best[MOST - 1]) if len(best) >= MOST else 0.0)
+    return max(min(SHOWN, float(best[FEW - 1])), min(FAINT, float(best[MOST - 1])) if len(best) >= MOST else 0.0)
 
 
 def _views(candidates: Candidates, rows: NDArray[np.intp], plane: int, overlap: float) -> list[_View]:

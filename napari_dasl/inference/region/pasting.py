@@ -22,7 +22,7 @@ EDGE = 0.501
 probabilities (1/2048), so that the most probable class stays what was decided."""
 
 LIMIT = 200
-"""Findings of a scan, the kept ones included: far more than anyone looks through."""
+"""Findings of a scan: far more than anyone looks through. Kept ones are never left out, however many they are."""
 
 
 @dataclass(frozen=True)
@@ -130,14 +130,15 @@ def assemble(findings: Sequence[Finding], grid: Grid, classes: int, thresholds: 
     Parameters
     ----------
     findings : sequence of Finding
-        By falling score; the first :data:`LIMIT` count.
+        By falling score; those that are kept, and others up to :data:`LIMIT` in all.
     grid : Grid
     classes : int
         K, without the background.
     thresholds : Thresholds
         A finding is kept from ``thresholds.score`` on.
     """
-    pasted = [(one, *place) for one in findings[:LIMIT] if (place := paste(one, grid)) is not None]
+    kept = sum(one.score >= thresholds.score for one in findings)
+    pasted = [(one, *place) for one in findings[: max(kept, LIMIT)] if (place := paste(one, grid)) is not None]
     probability = np.zeros((classes + 1, *grid.scan), dtype=np.float32)
     for finding, box, mask in pasted:
         here = probability[finding.label][box]
