@@ -186,7 +186,10 @@ class Recipe(_Part):
         default=None, ge=0, le=1, description="Share of the patches that are centred on a label."
     )
     batch: int | None = Field(default=None, ge=1, description="Patches per step.")
-    degrees: float | None = Field(default=None, ge=0, le=180, description="Patches are rotated by at most this much.")
+    degrees: float | None = Field(default=None, ge=0, le=180, description="Rotation, at most this much about an axis.")
+    rotation: Literal["three-axes", "one-axis"] | None = Field(
+        default=None, description="One angle about every axis, which add up; or one about an axis drawn at random."
+    )
     zoom: float | None = Field(default=None, ge=0, lt=1, description="Patches are scaled by at most this fraction.")
     elastic: float | None = Field(default=None, ge=0, le=1, description="How often a patch is deformed elastically.")
     gamma: tuple[float, float] | None = Field(default=None, description="Lowest and highest gamma of a patch.")

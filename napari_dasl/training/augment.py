@@ -44,11 +44,15 @@ def random_affine(
     """A rotation and scaling, (3, 3) in millimetres and in the order (z, y, x), from the patch to the scan.
 
     Where slices are thick, the patch turns within its slices alone: a tilted thick slice shows what no scanner would.
-    A patch that is a slice (*planar*) stays in it.
+    A patch that is a slice (*planar*) stays in it. Three angles of up to 25 degrees, one about each axis, turn it by up
+    to 44; with the rotation ``one-axis`` one angle is all.
     """
     coarse = _flat(spacing, planar=planar)
     matrix = np.eye(3)
-    for axis in range(3):
+    if rules.rotation == "one-axis":
+        axis_of = rng.standard_normal(3) if coarse is None else np.eye(3)[coarse]
+        matrix = _about(axis_of / np.linalg.norm(axis_of), np.deg2rad(rng.uniform(-rules.degrees, rules.degrees)))
+    for axis in range(3) if rules.rotation == "three-axes" else ():
         angle = np.deg2rad(rng.uniform(-rules.degrees, rules.degrees))
         if coarse is not None and axis != coarse:
             continue
@@ -60,6 +64,13 @@ def random_affine(
     zoom = rng.uniform(1 - rules.zoom, 1 + rules.zoom, 3 if rng.random() < 0.5 else 1)
     scaled: NDArray[np.float64] = matrix * zoom
     return scaled
+
+
+def _about(axis: NDArray[np.float64], angle: float) -> NDArray[np.float64]:
+    """The rotation by *angle* about a unit vector (Rodrigues)."""
+    cross = np.cross(np.eye(3), axis)
+    turn: NDArray[np.float64] = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+    return turn
 
 
 def _flat(spacing: Spacing, *, planar: bool) -> int | None:

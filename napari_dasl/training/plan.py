@@ -36,7 +36,11 @@ class Augmentation(BaseModel):
         default=("x",), description="Axes to mirror at random: only where anatomy allows it."
     )
     affine: float = Field(default=0.5, ge=0, le=1, description="How often a patch is rotated and scaled.")
-    degrees: float = Field(default=15.0, ge=0, le=180, description="Rotation, at most this much about every axis.")
+    degrees: float = Field(default=15.0, ge=0, le=180, description="Rotation, at most this much about an axis.")
+    rotation: Literal["three-axes", "one-axis"] = Field(
+        default="three-axes",
+        description="An angle about every axis, which add up; or one about an axis drawn at random.",
+    )
     zoom: float = Field(default=0.15, ge=0, lt=1, description="Scaling, at most by this fraction either way.")
     intensity: float = Field(default=0.5, ge=0, le=1, description="How often brightness, contrast and gamma change.")
     noise: float = Field(default=0.15, ge=0, le=1, description="How often noise is added.")

@@ -73,7 +73,7 @@ LATER = {
         "focal_gamma",
         "boundary",
     ),
-    "augmentation": ("gamma", "elastic", "mixup"),
+    "augmentation": ("gamma", "elastic", "mixup", "rotation"),
 }
 """Keys of a plan, and of the tables in it, that were not there from the beginning."""
 

@@ -13,7 +13,7 @@ from scipy import ndimage
 from napari_dasl.errors import Cancelled, VolumeError
 from napari_dasl.losses import LOSSES
 from napari_dasl.training import registration
-from napari_dasl.training.augment import sample_patch
+from napari_dasl.training.augment import random_affine, sample_patch
 from napari_dasl.training.batches import make_batch
 from napari_dasl.training.elastic import CELLS, STRENGTH, random_bend
 from napari_dasl.training.loop import Budget, train
@@ -181,3 +181,22 @@ def test_only_networks_that_draw_classes_in_volumes_mix(plan):
     for name, options, patch in (("nodule-rcnn", {}, (16, 16, 16)), ("unet-2d", {}, (1, 32, 32))):
         with pytest.raises(ValueError, match=f"augmentation.mixup must be 0: {name}"):
             chosen(plan, {"mixup": 0.1}, network=name, network_options=options, patch=patch)
+
+
+def angle_of(matrix):
+    return np.degrees(np.arccos(np.clip((np.trace(matrix) - 1) / 2, -1, 1)))
+
+
+def test_about_one_axis_a_patch_turns_by_no_more_than_it_says_in_any_direction():
+    once, thrice = (Augmentation(degrees=25.0, zoom=0.0, rotation=how) for how in ("one-axis", "three-axes"))
+    turns = [random_affine(once, (1.0, 1.0, 1.0), np.random.default_rng(seed)) for seed in range(400)]
+    assert all(np.allclose(turn @ turn.T, np.eye(3)) and np.linalg.det(turn) > 0 for turn in turns)
+    assert 24 < max(angle_of(turn) for turn in turns) <= 25 + 1e-6
+    axes = np.array([[t[2, 1] - t[1, 2], t[0, 2] - t[2, 0], t[1, 0] - t[0, 1]] for t in turns])
+    axes /= np.linalg.norm(axes, axis=1, keepdims=True)
+    assert np.allclose((axes**2).mean(0), 1 / 3, atol=0.05)
+    assert max(angle_of(random_affine(thrice, (1.0, 1.0, 1.0), np.random.default_rng(n))) for n in range(400)) > 30
+    within = random_affine(once, (5.0, 1.0, 1.0), np.random.default_rng(0))
+    assert np.allclose(within[0], (1, 0, 0))
+    assert np.allclose(within[:, 0], (1, 0, 0))
+    assert not np.allclose(within, np.eye(3))
