@@ -30,6 +30,8 @@ def list_difficulties(args: argparse.Namespace, output: Output) -> None:
     for row in rows:
         if row.case in by_case:
             by_case[row.case][row.scorer] = row
+    slices = {case.id: case.shape[0] for case in cases}
+    thickest = max(slices.values(), default=0)
     shown = [name for name in asked if any(name in known for known in by_case.values())] or list(asked)
     order = _hardest_first(by_case, shown[0])
     document = {
@@ -37,14 +39,14 @@ def list_difficulties(args: argparse.Namespace, output: Output) -> None:
             {
                 "case": case,
                 "labelled": next(one.labelled for one in cases if one.id == case),
-                "scorers": {name: _told(row) for name, row in by_case[case].items()},
+                "scorers": {name: _told(row, slices[case]) for name, row in by_case[case].items()},
             }
             for case in order
         ],
         "scorers": {
             name: {
                 "title": SCORERS[name].title,
-                "unit": SCORERS[name].unit,
+                "unit": SCORERS[name].unit_of(thickest),
                 "harder": SCORERS[name].harder,
                 "correlation": found[name].rho if name in found else None,
                 "correlation_cases": found[name].cases if name in found else 0,
@@ -77,11 +79,12 @@ def _hardest_first(by_case: dict[str, dict[str, Difficulty]], scorer: str) -> li
     return [names[i] for i in ordered] + [name for i, name in enumerate(names) if math.isnan(hard[i])]
 
 
-def _told(row: Difficulty) -> dict[str, Any]:
-    """A number for JSON, which knows neither NaN nor infinity."""
+def _told(row: Difficulty, slices: int) -> dict[str, Any]:
+    """A number for JSON, which knows neither NaN nor infinity; the size of a case of one slice is an area."""
     hard = float(difficulty([row.value], row.scorer)[0])
     return {
         "value": row.value if math.isfinite(row.value) else None,
+        "unit": SCORERS[row.scorer].unit_of(slices),
         "difficulty": hard if math.isfinite(hard) else None,
         "source": row.source,
         "model": row.model,

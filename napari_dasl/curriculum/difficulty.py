@@ -63,6 +63,10 @@ class Scorer:
         """Whether it can be measured on a prediction where there is no label; it must then be marked as such."""
         return self.needs == {"label"}
 
+    def unit_of(self, slices: int) -> str:
+        """The unit of the measure of a case of so many slices: one slice has an area, not a volume."""
+        return "mm²" if self.name == "size" and slices == 1 else self.unit
+
 
 SCORERS: dict[str, Scorer] = {
     each.name: each

@@ -154,7 +154,8 @@ def rank_by_difficulty(project: Project, scorer: str | None = None) -> tuple[Sco
             f"Choose one of {', '.join(fitting)}, or see `napari-dasl difficulty {project.folder}`.",
         )
     rows = of_pool(project, chosen.name)
-    names = [case.id for case in project.pool()]
+    units = {case.id: chosen.unit_of(case.shape[0]) for case in project.pool()}
+    names = list(units)
     hard = difficulty([rows[name].value if name in rows else math.nan for name in names], chosen)
     order = sorted(
         range(len(names)), key=lambda i: (names[i] not in rows, math.isnan(hard[i]), -np.nan_to_num(hard[i]), names[i])
@@ -168,7 +169,7 @@ def rank_by_difficulty(project: Project, scorer: str | None = None) -> tuple[Sco
             uncertainty=None,
             similarity=None,
             difficulty=float(hard[i]) if math.isfinite(hard[i]) else None,
-            words=_words(chosen.title, chosen.unit, rows.get(names[i])),
+            words=_words(chosen.title, units[names[i]], rows.get(names[i])),
         )
         for rank, i in enumerate(order, start=1)
     )

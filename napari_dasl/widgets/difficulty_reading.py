@@ -23,12 +23,13 @@ def blind_cases(cases: Iterable[Any], rounds: Sequence[Round]) -> frozenset[str]
     return frozenset(case.id for case in cases if not case.labelled and (case.guard or case.id in audits))
 
 
-def read_hardness(project: Any, blind: frozenset[str]) -> dict[str, dict[str, Measured]]:
-    """Return what each scorer measured of each case: case -> scorer -> measure.
+def read_hardness(project: Any, blind: frozenset[str], cases: Iterable[Any] = ()) -> dict[str, dict[str, Measured]]:
+    """Return what each scorer measured of each case: case -> scorer -> measure; of *cases* of one slice areas.
 
     What was measured on a prediction is left out for *blind* cases: the size of what the network drew is a hint. What
     was measured on a label that is not the newest, or with a model that is not the active one, is there, and outdated.
     """
+    flat = frozenset(case.id for case in cases if case.shape[0] == 1)
     active = project.active_model()
     newest = project.newest_labels()
     found: dict[str, dict[str, Measured]] = {}
@@ -40,7 +41,7 @@ def read_hardness(project: Any, blind: frozenset[str]) -> dict[str, dict[str, Me
             outdated = one.revision != newest.get(one.case)
         else:
             outdated = one.model is not None and (active is None or one.model != active.id)
-        measured = Measured(one.value, one.source, one.revision, one.model, outdated)
+        measured = Measured(one.value, one.source, one.revision, one.model, outdated, one.case in flat)
         found.setdefault(one.case, {})[one.scorer] = measured
     return found
 

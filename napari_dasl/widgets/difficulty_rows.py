@@ -44,6 +44,8 @@ class Measured:
         The model that it comes from, where one is stored.
     outdated : bool
         Whether there is a newer label than that, or another active model.
+    flat : bool
+        Whether the case is one slice, whose size is an area.
     """
 
     value: float
@@ -51,6 +53,7 @@ class Measured:
     revision: int | None = None
     model: str | None = None
     outdated: bool = False
+    flat: bool = False
 
     @property
     def known(self) -> bool:
@@ -89,12 +92,14 @@ class Histogram(NamedTuple):
     places: dict[str, float]
 
 
-def value_words(scorer: str, value: float) -> str:
-    """Return a value as it is read: ``1.24 ml``, ``0.87``."""
+def value_words(scorer: str, value: float, *, flat: bool = False) -> str:
+    """Return a value as it is read: ``1.24 ml``, ``0.87``; of one slice (*flat*) ``1.24 cm²``."""
     if math.isnan(value):
         return "none"
     if math.isinf(value):
         return "∞"
+    if scorer == "size" and flat:
+        return f"{value:.0f} mm²" if value < 100 else f"{value / 100:.3g} cm²"
     if scorer == "size":
         millilitres = value / 1000
         if millilitres < 0.1:
@@ -110,7 +115,7 @@ def cell_words(scorer: str, measured: Measured | None) -> str:
     if measured is None:
         return ""
     sign = "≈ " if measured.source == "prediction" and measured.known else ""
-    return f"{sign}{value_words(scorer, measured.value)}"
+    return f"{sign}{value_words(scorer, measured.value, flat=measured.flat)}"
 
 
 def cell_tooltip(scorer: str, measured: Measured | None, group: int | None = None) -> str:
@@ -183,8 +188,9 @@ def chips(rows: Sequence[Row], scorer: str) -> tuple[Chip, ...]:
         if number == UNKNOWN:
             made.append(Chip(UNKNOWN, f"? {len(members)}", len(members), f"Not known: {cases}."))
             continue
-        values = sorted(row.hardness[scorer].value for row in members)
-        span = " to ".join(dict.fromkeys(value_words(scorer, value) for value in (values[0], values[-1])))
+        values = sorted((row.hardness[scorer] for row in members), key=lambda one: one.value)
+        ends = (value_words(scorer, one.value, flat=one.flat) for one in (values[0], values[-1]))
+        span = " to ".join(dict.fromkeys(ends))
         short = {1: "easy", GROUPS: "hard"}.get(number, str(number))
         name = {1: "The easiest group", GROUPS: "The hardest group"}.get(number, f"Group {number} of {GROUPS}")
         meaning = f"{name}: {SCORERS[scorer].title.lower()} {span}; {cases}."
@@ -214,13 +220,14 @@ def histogram(rows: Iterable[Row], scorer: str, bins: int = _BINS) -> Histogram 
         first, last = first - 0.5, last + 0.5
     edges = np.linspace(first, last, bins + 1)
     done = np.array([row.labelled for row in measured], dtype=bool)
-    ends = (values.max(), values.min()) if sign < 0 else (values.min(), values.max())
+    least, most = (measured[int(place)].hardness[scorer] for place in (values.argmin(), values.argmax()))
+    easiest, hardest = (most, least) if sign < 0 else (least, most)
     return Histogram(
         edges,
         np.histogram(places[done], edges)[0],
         np.histogram(places[~done], edges)[0],
-        value_words(scorer, float(ends[0])),
-        value_words(scorer, float(ends[1])),
+        value_words(scorer, easiest.value, flat=easiest.flat),
+        value_words(scorer, hardest.value, flat=hardest.flat),
         {row.case: float(place) for row, place in zip(measured, places, strict=True)},
     )
 

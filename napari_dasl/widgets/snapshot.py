@@ -193,7 +193,7 @@ def read_snapshot(project: Any, earlier: Snapshot | None = None) -> Snapshot:
     asked = frozenset(previews["auto"].waits_for)
     ranked_by, order_warning = _last_ranking(project)
     blind = blind_cases(cases, rounds)
-    measured = read_hardness(project, blind)
+    measured = read_hardness(project, blind, cases)
     rows = tuple(
         replace(
             _row(case, scores.get(case.id), minutes.get(case.id), case.id in asked),

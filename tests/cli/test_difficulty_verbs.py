@@ -10,6 +10,8 @@ import pytest
 
 from napari_dasl.cli import main
 from napari_dasl.project import Project, setup
+from napari_dasl.widgets.difficulty_rows import cell_words
+from napari_dasl.widgets.snapshot import read_snapshot
 
 
 @pytest.fixture
@@ -61,6 +63,7 @@ def test_it_lists_the_hardest_first_with_what_was_measured(study, call):
     assert first["labelled"]
     assert first["scorers"]["size"] == {
         "value": 8.0,
+        "unit": "mm³",
         "difficulty": -8.0,
         "source": "label",
         "model": None,
@@ -109,3 +112,25 @@ def test_what_cannot_be_asked_is_one_line(study, call, words, said):
     code, out, err = call(words[0], study, *words[1:], "--quiet")
     assert code != 0
     assert (out, said in err, len(err.strip().splitlines())) == ("", True, 1)
+
+
+def test_the_size_of_a_case_of_one_slice_is_an_area(tmp_path, call):
+    for name, slices in (("flat", 1), ("thick", 4)):
+        label = np.zeros((slices, 12, 12), np.uint8)
+        label[0, 2:5, 2:6] = 1
+        for kind, array in (("images", label * 50.0), ("labels", label)):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            saved = nibabel.Nifti1Image(array.T.astype(np.float32), np.diag((1.0, 2.0, 5.0, 1.0)))
+            nibabel.save(saved, tmp_path / kind / f"{name}.nii.gz")
+    folder = tmp_path / "slices"
+    setup.make(folder, images=tmp_path / "images", labels=tmp_path / "labels", modality="MR", guard=0)
+    document = json.loads(call("difficulty", folder, "--scorer", "size", "--json", "--quiet")[1])
+    told = {one["case"]: one["scorers"]["size"] for one in document["cases"]}
+    assert {case: (one["value"], one["unit"]) for case, one in told.items()} == {
+        "flat": (24.0, "mm²"),
+        "thick": (120.0, "mm³"),
+    }
+    assert document["scorers"]["size"]["unit"] == "mm³"
+    with Project.open(folder) as project:
+        rows = {row.case: row for row in read_snapshot(project).rows}
+        assert cell_words("size", rows["flat"].hardness["size"]) == "24 mm²"

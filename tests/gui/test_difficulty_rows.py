@@ -49,6 +49,8 @@ def test_every_scorer_has_a_column():
         ("size", Measured(1240.0), "1.24 ml"),
         ("size", Measured(37.4, "prediction"), "≈ 37 mm³"),
         ("size", Measured(math.nan, "prediction"), "none"),
+        ("size", Measured(37.4, flat=True), "37 mm²"),
+        ("size", Measured(2000.0, "prediction", flat=True), "≈ 20 cm²"),
         ("contrast", Measured(math.inf), "∞"),
         ("contrast", Measured(0.000543, "prediction"), "≈ 0.00054"),
         ("intensity", Measured(-259.7), "-260"),
@@ -58,6 +60,14 @@ def test_every_scorer_has_a_column():
 )
 def test_values_are_written_in_the_unit_of_the_measure_and_say_what_was_measured(scorer, measured, words):
     assert cell_words(scorer, measured) == words
+
+
+def test_areas_of_slices_stay_areas_in_groups_and_in_the_histogram():
+    rows = [Row(f"c{n}", CaseState.UNLABELLED, hardness={"size": Measured(v, flat=True)})
+            for n, v in enumerate((20.0, 2000.0))]  # fmt: skip
+    shown = histogram(rows, "size")
+    assert (shown.easiest, shown.hardest) == ("20 cm²", "20 mm²")
+    assert "lesion size 20 mm²" in chips(rows, "size")[-1].meaning
 
 
 def test_a_tooltip_says_what_was_measured():
