@@ -55,19 +55,17 @@ def ways(snapshot: Snapshot) -> tuple[Way, ...]:
     told = curriculum_words(snapshot.curriculum) or "All labels at once."
     return (
         Way(PROJECT, f"{own} ({title})", told, "", snapshot.curriculum, snapshot.recipe),
-        *(way for name in presets.names() if _differs(way := _way(name, snapshot.network))),
+        *(_way(name, snapshot.network) for name in presets.names()),
     )
-
-
-def _differs(way: Way) -> bool:
-    """Whether a round is another one for it; what a preset says of lists and pseudo-labels is the project's alone."""
-    return way.name == presets.names()[0] or not way.curriculum.plain or bool(way.recipe.given)
 
 
 def _way(name: str, network: str) -> Way:
     about = presets.about(name)
     curriculum, recipe = of_preset(name, network if network in FAMILIES else "")
     sentence = about.sentence
+    if curriculum.plain and not recipe.given and name != presets.names()[0]:
+        # What a preset says of lists and pseudo-labels is the project's alone.
+        sentence += " It is a way of choosing cases: a round trains as usual, and lists stay as the project says."
     if about.network and about.network != network:
         theirs, ours = (FAMILIES[one].title if one in FAMILIES else one for one in (about.network, network))
         sentence += f" The paper used another network ({theirs}); this round keeps yours ({ours})."

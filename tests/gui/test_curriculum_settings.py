@@ -68,13 +68,23 @@ def test_every_preset_has_words_that_the_window_can_show():
         assert config.plain == (curriculum_words(config) == "")
 
 
-def test_the_projects_own_way_comes_first_and_every_paper_that_changes_a_round(settings):
+def test_the_projects_own_way_comes_first_and_then_every_preset(settings):
     names = [settings.choice.itemData(place) for place in range(settings.choice.count())]
-    assert names[:2] == ["", "default"]
-    assert {"stroke-contrast", "liver-three-stage", "patch-growth-resource"} < set(names)
-    assert "dasl-paper" not in names  # it changes lists and pseudo-labels, which are the project's
+    assert names == ["", *presets.names()]
+    assert names[1] == "default"
     assert settings.fields() == {"preset": "", "curriculum": None, "recipe": None}
     assert settings.words() == ""
+
+
+def test_a_way_of_choosing_cases_says_that_it_changes_nothing_of_the_training(settings):
+    settings.choose("dasl-paper")
+    said = settings.sentence.text()
+    assert said.startswith(presets.about("dasl-paper").sentence)
+    assert "It is a way of choosing cases: a round trains as usual" in said
+    assert settings.fields() == {"preset": "dasl-paper", "curriculum": None, "recipe": None}
+    for name in ("default", "stroke-contrast", "patch-growth-resource"):
+        settings.choose(name)
+        assert "a way of choosing cases" not in settings.sentence.text()
 
 
 def test_a_way_says_that_the_network_stays(settings):
