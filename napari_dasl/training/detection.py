@@ -13,7 +13,7 @@ from napari_dasl.training.augment import sample_patch, still
 from napari_dasl.training.batches import draw_cases
 from napari_dasl.training.lesions import NONE, table_of_patch
 from napari_dasl.training.normalise import outside
-from napari_dasl.training.patches import draw_finding, generator
+from napari_dasl.training.patches import draw_finding, draw_rejected, generator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
+    from napari_dasl.training.cases import Shape
     from napari_dasl.training.device import Precision
     from napari_dasl.training.mixing import Mixing
     from napari_dasl.training.patches import Place
@@ -55,7 +56,7 @@ class DetectionObjective:
         for sample, source in enumerate(draw_cases(cases, step, plan.batch, mixing, human_only=human_only)):
             rng = generator(plan.seed, step, sample)
             foreground = plan.foreground if not alternate else float(shown[sample])
-            beside = draw_beside(source, plan.patch, rng) if foreground == 0 and alternate else None
+            beside = _beside(source, plan.patch, rng) if foreground == 0 and alternate else None
             place = beside or draw_finding(source, plan.patch, foreground, rng)
             case = source[place.case]
             image, target = _sample(plan, case, place, rng)
@@ -100,6 +101,11 @@ class DetectionObjective:
         with precision.autocast(image.device):
             loss, _parts = region_loss(network, network(image), batch.targets, batch.weight)
         return loss
+
+
+def _beside(source: Sequence[Prepared], patch: Shape, rng: np.random.Generator) -> Place | None:
+    """A patch without a lesion: every second one on a rejected finding, where there is one."""
+    return draw_rejected(source, patch, rng, clear=True) or draw_beside(source, patch, rng)
 
 
 def _sample(

@@ -63,27 +63,62 @@ def draw_finding(cases: Sequence[Prepared], patch: Shape, foreground: float, rng
     """Draw a place for a detector.
 
     With the chance *foreground* the patch shows a lesion, wherever there is one to show: a case that has one, a lesion
-    of it, each with the same chance, and the patch anywhere round it. Else it lies anywhere in any case; but every
-    second such patch of a case with rejected findings shows one of them, and in a case without a label every one.
+    of it, each with the same chance, and the patch anywhere round it. Else every second patch shows a rejected finding
+    (:func:`draw_rejected`), where there is one, and the others lie anywhere in any case that has a label.
     """
     with_lesion = [i for i, case in enumerate(cases) if case.lesions is not None and len(case.lesions)]
     if rng.random() < foreground and with_lesion:
         index = int(rng.choice(with_lesion))
         return Place(index, _round_lesion(cases[index], patch, rng))
-    index = int(rng.integers(len(cases)))
-    case = cases[index]
-    rejected = case.negatives if case.negatives is not None else ()
-    if len(rejected) and (case.label is None or rng.random() < REJECTED):
-        chosen = int(rng.integers(len(rejected)))
-        box = rejected[chosen]
+    labelled = [i for i, case in enumerate(cases) if case.label is not None]
+    # Of a case without a label nothing but its rejected findings is known.
+    place = draw_rejected(cases, patch, rng, always=not labelled)
+    if place is not None:
+        return place
+    labelled = labelled or list(range(len(cases)))
+    index = labelled[int(rng.integers(len(labelled)))]
+    return Place(index, _anywhere(cases[index].image.shape[1:], patch, rng))
+
+
+def draw_rejected(
+    cases: Sequence[Prepared], patch: Shape, rng: np.random.Generator, *, always: bool = False, clear: bool = False
+) -> Place | None:
+    """With the chance :data:`REJECTED`, a patch that shows a finding that a person rejected: hard background.
+
+    A case that has any, and a finding of it, each with the same chance: drawn among all cases first, the one or two
+    that were reviewed would hardly ever come up. None where no case has any, and then nothing is drawn from *rng*.
+
+    Parameters
+    ----------
+    cases, patch, rng
+        As for :func:`draw_finding`.
+    always : bool
+        Not by chance.
+    clear : bool
+        The patch holds no voxel of a lesion; None where none was found that does not.
+    """
+    having = [i for i, case in enumerate(cases) if case.negatives is not None and len(case.negatives)]
+    if not having or (not always and rng.random() >= REJECTED):
+        return None
+    for _ in range(TRIES):
+        index = int(rng.choice(having))
+        case = cases[index]
+        assert case.negatives is not None
+        chosen = int(rng.integers(len(case.negatives)))
+        box = case.negatives[chosen]
         middle = [round(float(a + b) / 2) for a, b in zip(box[:3], box[3:], strict=True)]
         low, high = np.floor(box[:3]).astype(int), np.ceil(box[3:]).astype(int)
-        return Place(index, _round_box(case.image.shape[1:], patch, low, high, middle, rng), chosen)
-    return Place(index, _anywhere(case.image.shape[1:], patch, rng))
+        start = _round_box(case.image.shape[1:], patch, low, high, middle, rng)
+        if not clear or case.label is None or not cut(case.label, start, patch, (0.0,)).any():
+            return Place(index, start, chosen)
+    return None
 
 
 REJECTED = 0.5
-"""The part of a labelled case's background patches that show a finding a person rejected, where there is one."""
+"""The part of the background patches that show a finding a person rejected, where there is one."""
+
+TRIES = 8
+"""Places round rejected findings that are looked at for one without a lesion."""
 
 
 def _anywhere(shape: Sequence[int], patch: Shape, rng: np.random.Generator) -> Shape:

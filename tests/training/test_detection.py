@@ -17,6 +17,7 @@ from napari_dasl.training.loop import Budget, train
 from napari_dasl.training.memory import estimate_memory_mb
 from napari_dasl.training.mixing import Mixing
 from napari_dasl.training.normalise import Normalisation
+from napari_dasl.training.patches import draw_rejected
 from napari_dasl.training.plan import Augmentation, TrainingPlan
 from napari_dasl.training.prepare import Cache
 from napari_dasl.training.weights import build_network
@@ -233,6 +234,36 @@ def test_a_rejected_finding_is_shown_as_background(detector, make_case, make):
     without, with_box = share(case), share(replace(case, negatives=(box,)))
     assert without < 0.3
     assert with_box > 0.5
+
+
+@pytest.mark.parametrize("alternate", [False, True])
+def test_few_rejected_findings_among_many_cases_are_shown_all_the_same(detector, make_case, tmp_path, alternate):
+    """Every second background patch shows one, also under patches that show a lesion and none in turn."""
+    cache, cases = Cache(tmp_path / "cache", detector), []
+    for seed in range(12):
+        image, ids = scan(seed, balls=1, shape=(64, 48, 48), radius=(3.0, 3.5))
+        ids[:32], image[:, :32] = 0, 0  # so that there is room for a patch beside the lesion
+        cases.append(replace(make_case(f"case{seed}", image, ids), instances=True))
+    cases[3].image()[0, 10:14, 20:24, 20:24] = 400  # so that one can see whether a patch shows it
+    without = [cache.case(case) for case in cases]
+    cases[3] = replace(cases[3], negatives=((9.5, 19.5, 19.5, 13.5, 23.5, 23.5),))
+    with_one = [cache.case(case) for case in cases]
+    plan = detector.model_copy(update={"augmentation": STILL, "foreground": 0.0, "batch": 4, "patch": (16, 16, 16)})
+
+    def batches(cases, steps):
+        objective = DetectionObjective()
+        return [
+            objective.make(plan, cases, step, Mixing(), human_only=False, alternate=alternate) for step in range(steps)
+        ]
+
+    shown = [float(one.max()) == 4.0 for batch in batches(with_one, 40) for one in batch.image]
+    assert np.mean(shown) == pytest.approx(0.25 if alternate else 0.5, abs=0.08)
+    if alternate:
+        lesions = [len(target.ids) > 0 for batch in batches(with_one, 10) for target in batch.targets]
+        assert lesions == [True, False] * 20
+    rng = np.random.default_rng(0)  # without any, every other draw stays what it was
+    assert draw_rejected(without, plan.patch, rng) is None
+    assert rng.bit_generator.state == np.random.default_rng(0).bit_generator.state
 
 
 def test_without_a_label_only_the_rejected_place_is_known(detector, scans, make_case, make):
