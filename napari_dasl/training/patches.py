@@ -41,8 +41,14 @@ def draw_place(cases: Sequence[Prepared], patch: Shape, foreground: float, rng: 
 
     With the chance *foreground* the patch is centred on a labelled voxel, every class that the case holds with the same
     chance; else it lies anywhere in the case. A patch larger than the case is centred on it.
+
+    For a network of slices the slice is drawn before the voxel, every one that shows the class with the same chance: by
+    voxels, the ends of lesions, which are the hard part of them, would hardly come up. Where all patches are to show
+    something (*foreground* 1), cases that have nothing to show are left out.
     """
-    index = int(rng.integers(len(cases)))
+    planar = patch[0] == 1
+    showing = [i for i, case in enumerate(cases) if len(case.foreground)] if planar and foreground == 1 else []
+    index = showing[int(rng.integers(len(showing)))] if showing else int(rng.integers(len(cases)))
     case = cases[index]
     shape = case.image.shape[1:]
     room = [max(0, n - p) for n, p in zip(shape, patch, strict=True)]
@@ -51,6 +57,9 @@ def draw_place(cases: Sequence[Prepared], patch: Shape, foreground: float, rng: 
     classes = np.unique(case.foreground[:, 0])
     if centred and classes.size:
         of_class = np.flatnonzero(case.foreground[:, 0] == rng.choice(classes))
+        if planar:
+            planes = case.foreground[of_class, 1]
+            of_class = of_class[planes == rng.choice(np.unique(planes))]
         voxel = case.foreground[rng.choice(of_class), 1:]
         start = [int(np.clip(int(v) - p // 2, 0, r)) for v, p, r in zip(voxel, patch, room, strict=True)]
     for axis in range(3):

@@ -31,6 +31,9 @@ Part = tuple[Box, tuple[int, int, int]]
 COORDINATES_PER_CLASS = 2000
 """How many voxels of a class are remembered for patch sampling: kilobytes a case, where all would be megabytes."""
 
+COORDINATES_PER_SLICE = 32
+"""The same for a network of slices, of each class in each slice: the patch is most often all of it."""
+
 COORDINATES_PER_LESION = 200
 """The same for one lesion: it only says which slices show it, and where a lesion larger than a patch is cut."""
 
@@ -125,7 +128,8 @@ class Prepared:
     """A case on the network's grid.
 
     ``image`` is a memory-mapped (C, z, y, x) float16; ``label`` a memory-mapped (z, y, x) uint8, or None;
-    ``foreground`` is (n, 4) int16: class, z, y, x of up to :data:`COORDINATES_PER_CLASS` voxels of each class.
+    ``foreground`` is (n, 4) int16: class, z, y, x of up to :data:`COORDINATES_PER_CLASS` voxels of each class, or, for
+    a network of slices, of up to :data:`COORDINATES_PER_SLICE` of each class in each slice.
 
     For a detector ``label`` is uint16 and numbers the lesions, ``foreground`` names the lesion instead of the class,
     ``lesions`` is their table (see :mod:`napari_dasl.training.lesions`), and ``negatives`` holds the findings that a
@@ -161,6 +165,19 @@ def foreground_index(label: NDArray[np.uint8], classes: int, seed: int = 0) -> N
         place = np.stack([np.full(flat.size, k), *np.unravel_index(flat, label.shape)], axis=1)
         found.append(place.astype(np.int16))
     return np.concatenate(found) if found else np.zeros((0, 4), np.int16)
+
+
+def slice_index(label: NDArray[np.uint8], classes: int, seed: int = 0) -> NDArray[np.int16]:
+    """Up to :data:`COORDINATES_PER_SLICE` voxels of each class in each slice, so that none is forgotten; as above."""
+    rng = np.random.default_rng(seed)
+    found = [NO_VOXELS]
+    for z, plane in enumerate(label):
+        for k in (int(value) for value in np.unique(plane) if 0 < value <= classes):
+            place = np.argwhere(plane == k)
+            if len(place) > COORDINATES_PER_SLICE:
+                place = place[np.sort(rng.choice(len(place), COORDINATES_PER_SLICE, replace=False))]
+            found.append(np.insert(place, 0, [[k], [z]], axis=1).astype(np.int16))
+    return np.concatenate(found)
 
 
 NO_VOXELS = np.zeros((0, 4), np.int16)
@@ -224,7 +241,8 @@ class Cache:
         """The case with its map of classes."""
         numbered = ("numbered",) if case.instances else ()
         label_path = self.folder / f"{_name(case.key, case.label_key, *self.plan.classes, *numbered)}.label.npy"
-        index_path = label_path.with_suffix(".index.npy")
+        planar = self.plan.spatial_dims == 2
+        index_path = label_path.with_suffix(".slices.npy" if planar else ".index.npy")
         none_path = label_path.with_suffix(".none")
         label = stored(label_path, np.uint8)
         index = stored(index_path, np.int16)
@@ -238,7 +256,8 @@ class Cache:
                 raw = self._checked(case, raw, native, image.shape[1:], part)
                 made_label = resample_label(raw, _triple(image.shape[1:]), len(self.plan.classes))
                 publish(label_path, made_label)
-                publish(index_path, foreground_index(made_label, len(self.plan.classes)))
+                find = slice_index if planar else foreground_index
+                publish(index_path, find(made_label, len(self.plan.classes)))
                 label, index = stored(label_path, np.uint8), stored(index_path, np.int16)
         if unlabelled:
             return Prepared(case.id, image, None, NO_VOXELS, case.weight, case.human)

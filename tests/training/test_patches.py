@@ -70,6 +70,19 @@ def test_cases_are_drawn_equally_often_whatever_their_size():
     assert sum(drawn) == pytest.approx(150, abs=40)
 
 
+def test_every_slice_of_a_lesion_is_drawn_equally_often_for_a_network_of_slices():
+    label = np.zeros((7, 32, 32), np.uint8)
+    for z, side in enumerate((1, 2, 10, 20)):
+        label[z, :side, :side] = 1
+    case = Prepared("a", np.zeros((1, *label.shape), np.float16), label, foreground_index(label, 1), 1.0)
+    none = Prepared("b", case.image, np.zeros_like(label), np.zeros((0, 4), np.int16), 1.0)
+    places = [draw_place([none, case, none], (1, 16, 16), 1.0, generator(0, step, 0)) for step in range(400)]
+    assert {place.case for place in places} == {1}
+    assert np.bincount([place.start[0] for place in places]) == pytest.approx([100] * 4, abs=30)
+    assert draw_place([none], (1, 16, 16), 1.0, generator(0, 0, 0)).case == 0
+    assert {draw_place([none, case], (1, 16, 16), 0.9, generator(0, step, 0)).case for step in range(20)} == {0, 1}
+
+
 def test_a_sample_is_a_function_of_seed_step_and_number():
     case, rules = prepared(), Augmentation(mirror=("z", "y", "x"))
 

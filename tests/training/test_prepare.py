@@ -174,6 +174,18 @@ def test_the_foreground_index_is_small_and_fair():
     assert (index[:, 0] == 1).sum() == prepare.COORDINATES_PER_CLASS
 
 
+def test_the_index_of_a_network_of_slices_forgets_no_slice(tmp_path, plan, make_case):
+    label = np.zeros((12, 40, 40), np.uint8)
+    label[2:8, :, :30], label[8, 3, 5], label[9, 0, 0] = 1, 1, 2
+    changes = {"network": "unet-2d", "network_options": {}, "patch": (1, 16, 16), "classes": ("a", "b")}
+    planar = plan.model_copy(update=changes)
+    case = make_case("a", np.zeros((1, 12, 40, 40), np.float32), label, spacing=plan.spacing)
+    index = Cache(tmp_path, planar).case(case).foreground
+    assert {(int(k), int(z)) for k, z in index[:, :2]} == {*((1, z) for z in range(2, 9)), (2, 9)}
+    assert (label[tuple(index[:, 1:].T)] == index[:, 0]).all()
+    assert len(index) == 6 * prepare.COORDINATES_PER_SLICE + 2
+
+
 def test_a_whole_scan_is_prepared_channel_by_channel(plan):
     both = plan.model_copy(update={"channels": ("a", "b"), "normalisation": plan.normalisation * 2})
     image = np.stack([np.full((4, 4, 4), 50.0), np.full((4, 4, 4), 150.0)]).astype(np.float32)
