@@ -54,7 +54,8 @@ def _lesions(result: RoundResult) -> list[str]:
         parts.append(f"{'Found' if result.promoted else 'The new one found'} {found}, {false}")
     threshold = (guard.detection or {}).get("threshold")
     if threshold is not None and result.promoted:
-        parts.append(f"findings count from {threshold:.2f}" if parts else f"Findings count from {threshold:.2f}")
+        least = f"{threshold:.2f}" if 0.01 <= threshold < 0.995 else f"{threshold:.6g}"
+        parts.append(f"findings count from {least}" if parts else f"Findings count from {least}")
     return [f"{'; '.join(parts)}."] if parts else []
 
 

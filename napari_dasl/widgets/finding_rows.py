@@ -199,7 +199,8 @@ def unsure_words(faint: int, thresholds: Thresholds | None) -> tuple[str, str]:
     """Return the words beside the tick that lists *faint* findings, and its tooltip."""
     if thresholds is None:
         return f"Unsure ({faint})", "List what the network is too unsure of to draw it."
-    least, overlap = f"{thresholds.score:.2f}", f"{thresholds.nms:g}"
+    least = f"{thresholds.score:.2f}" if 0.01 <= thresholds.score < 0.995 else f"{thresholds.score:.6g}"
+    overlap = f"{thresholds.nms:g}"
     listed = f"List the {faint} that" if faint else "There is nothing that"
     # The count is in the tooltip alone: with it the line would be wider than the dock.
     return (

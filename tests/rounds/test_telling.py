@@ -76,6 +76,7 @@ def test_of_a_detector_tells_the_lesions_and_from_where_findings_count():
         "The new model is active. Found 14 of 15 guard lesions, 0.3 false a scan; findings count from 0.37."
     )
     assert said(GuardResult(dice=0.8, detection={"threshold": 0.5})).endswith("active. Findings count from 0.50.")
+    assert said(GuardResult(dice=0.8, detection={"threshold": 0.9985})).endswith("Findings count from 0.9985.")
 
 
 def test_of_a_detector_that_was_turned_down_tells_no_threshold_and_nothing_twice():
