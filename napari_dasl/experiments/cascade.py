@@ -170,15 +170,15 @@ def drawing(
 
 def as_regions(sample: Sample, margin: float, folder: Path) -> Sample:
     """The *sample* with the region as its label, written once to *folder*."""
-    from napari_dasl.volumes.masks import read_mask, write_mask
+    from napari_dasl.volumes.masks import write_mask
     from napari_dasl.volumes.reading import read_geometry
 
     geometry = read_geometry(sample.image)
     path = folder / "regions" / f"{sample.id}.nii.gz"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_mask(path, region(read_mask(sample.label, geometry), sample.spacing, margin), geometry)
-    return replace(sample, label=path, label_key=f"{sample.label_key}/region/{margin:g}")
+        write_mask(path, region(sample.mask(), sample.spacing, margin), geometry)
+    return replace(sample, label=path, label_key=f"{sample.label_key}/{sample.values}/region/{margin:g}", values=())
 
 
 def _widened(along: slice, margin: int, length: int) -> slice:

@@ -138,7 +138,7 @@ def conduct(request: Request, report: Report = silent, cancelled: CancelCheck = 
         "failed": [{"run": name, "reason": reason} for name, reason in failed.items()],
         "stopped": stopped,
         "version": __version__,
-        "work": f"work/{protocol.identity}",
+        "work": f"work/{protocol.work.name}",
     }
     findings = experiment.tell(protocol, rows)
     return write(request.out, experiment, result, rows, findings)

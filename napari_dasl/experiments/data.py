@@ -48,6 +48,8 @@ class Sample:
         (z, y, x) mm.
     key, label_key : str
         Hashes of the files.
+    values : tuple of int
+        The values of the label file that are lesion, such as 2 where 1 is the organ; empty: each is a class.
     """
 
     id: str
@@ -57,6 +59,12 @@ class Sample:
     spacing: tuple[float, float, float]
     key: str
     label_key: str
+    values: tuple[int, ...] = ()
+
+    def mask(self) -> NDArray[Any]:
+        """The label, (z, y, x)."""
+        label = read_mask(self.label, read_geometry(self.image))
+        return np.isin(label, self.values).astype(np.uint8) if self.values else label
 
     def data(self) -> CaseData:
         """The scan as training takes it; the files are read when their arrays are asked for."""
@@ -64,10 +72,8 @@ class Sample:
         def image() -> NDArray[np.float32]:
             return np.asarray(read(self.image).array[None], np.float32)
 
-        def label() -> NDArray[Any]:
-            return read_mask(self.label, read_geometry(self.image))
-
-        return CaseData(self.id, image, self.spacing, label, self.key, label_key=self.label_key)
+        key = f"{self.label_key}/{self.values}" if self.values else self.label_key
+        return CaseData(self.id, image, self.spacing, self.mask, self.key, label_key=key)
 
 
 @dataclass(frozen=True)
@@ -266,6 +272,21 @@ def _hash(path: Path) -> str:
 
 def _by_air(sample: Sample) -> Modality | None:
     return "CT" if float(read(sample.image).array.min()) < _AIR_HU else None
+
+
+def of_lesions(study: Study, values: Sequence[int]) -> Study:
+    """The *study* with one class, the lesion: voxels whose label is one of *values*; everything else is background.
+
+    Raises
+    ------
+    InputError
+        No label holds any of the values.
+    """
+    samples = tuple(replace(sample, values=tuple(values)) for sample in study.samples)
+    if not any(sample.mask().any() for sample in samples):
+        named = " or ".join(str(value) for value in values)
+        raise InputError(f"No label in {study.folder} holds the value {named}.", "Name the values that are lesion.")
+    return replace(study, classes=("lesion",), samples=samples)
 
 
 def _classes(folder: Path, samples: Sequence[Sample]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ scans' own grid.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from napari_dasl.curriculum import StageChoice, largest_lesion
 from napari_dasl.experiments import arms as making
 from napari_dasl.experiments import performing
 from napari_dasl.experiments.arms import Arm, Course, Protocol, Row, Run
-from napari_dasl.experiments.data import split
+from napari_dasl.experiments.data import of_lesions, split
 from napari_dasl.experiments.experiment import Experiment, Findings, Option, choice, count
 from napari_dasl.experiments.statistics import holm, paired_difference
 from napari_dasl.experiments.tables import Column, Table, by_arm, spread
@@ -146,7 +147,9 @@ def patches_of(plan: TrainingPlan, tumour: Sequence[int]) -> int:
 
 
 def prepare(protocol: Protocol) -> Protocol:
-    """Measure once which number type is fastest here: one for all arms and stages."""
+    """Take what is tumour for the lesion, and measure which number type is fastest: one for all arms and stages."""
+    if protocol.options["lesion"]:
+        protocol = replace(protocol, study=of_lesions(protocol.study, protocol.options["lesion"]))
     plan = plan_of(protocol, 0)
     return making.settled(protocol, plan, [tumour_patch(protocol, plan, split_of(protocol, 0).train)])
 
@@ -306,6 +309,13 @@ def _millimetres(text: str) -> float:
     return float(text)
 
 
+def _values(text: str) -> tuple[int, ...]:
+    found = tuple(int(part) for part in text.split(",") if part.strip())
+    if not all(value > 0 for value in found):
+        raise ValueError("label values from 1 up, separated by commas, are wanted")
+    return found
+
+
 def _factor(text: str) -> float:
     if not 0 < float(text) <= 1:
         raise ValueError("a factor above 0, at most 1, is wanted")
@@ -327,6 +337,9 @@ EXPERIMENT = Experiment(
     options=(
         Option("test", "Test cases, the same for every seed.", 12, count),
         Option("train", "Training cases, drawn by the seed; 0: all the others.", 0, count),
+        Option(
+            "lesion", "Label values that are tumour, such as 2 where 1 is the organ; empty: every value.", (), _values
+        ),
         Option("decay", "Factor of the learning rate at each later stage.", 0.1, _factor),
         Option("width", "Features of the U-Net's first level, doubled at each of the two others.", 16, count),
         Option("spacing", "Voxel size of the network's grid in mm; 0: the plan's.", 0.0, _millimetres),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pickle
 
+import nibabel
 import numpy as np
 import pytest
 
 from napari_dasl.errors import InputError
-from napari_dasl.experiments.data import fold, make_phantoms, read_study, split
+from napari_dasl.experiments import liver_stages
+from napari_dasl.experiments.conducting import Request, protocol_of
+from napari_dasl.experiments.data import fold, make_phantoms, of_lesions, read_study, split
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +72,26 @@ def test_every_case_is_tested_in_one_fold(study):
     assert [len(part.test) for part in parts] == [2] * 4
     with pytest.raises(InputError, match="Fold"):
         fold(study, 0, 5)
+
+
+def test_an_organ_beside_its_tumours_is_background_where_values_are_named(tmp_path):
+    for number in range(4):
+        label = np.zeros((24, 24, 24), np.uint8)
+        label[2:22, 2:22, 2:22] = 1  # the organ
+        label[8:12, 8:12, 8 + number : 12 + number] = 2
+        image = np.random.default_rng(number).normal(0, 20, label.shape).astype(np.int16) - 900
+        for kind, array in (("images", image), ("labels", label)):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            nibabel.save(nibabel.Nifti1Image(array.T, np.eye(4)), tmp_path / kind / f"{number}.nii.gz")
+    options = {"test": "1", "width": "4", "lesion": "2"}
+    asked = Request("liver-stages", tmp_path, tmp_path / "out", steps=2, options=options)
+    protocol = liver_stages.prepare(protocol_of(liver_stages.EXPERIMENT, asked))
+    assert protocol.study.classes == ("lesion",)
+    assert [int(np.asarray(one.data().label()).sum()) for one in protocol.study.samples] == [64] * 4
+    plan, dealt = liver_stages.plan_of(protocol, 0), liver_stages.split_of(protocol, 0)
+    assert max(liver_stages.tumour_patch(protocol, plan, dealt.train)) < 20
+    with pytest.raises(InputError, match="the value 5"):
+        of_lesions(read_study(tmp_path), (5,))
 
 
 def test_phantoms_are_made_once(tmp_path):
