@@ -337,9 +337,7 @@ EXPERIMENT = Experiment(
     options=(
         Option("test", "Test cases, the same for every seed.", 12, count),
         Option("train", "Training cases, drawn by the seed; 0: all the others.", 0, count),
-        Option(
-            "lesion", "Label values that are tumour, such as 2 where 1 is the organ; empty: every value.", (), _values
-        ),
+        Option("lesion", "Label values that are tumour, such as 2 beside an organ's 1; empty: all.", None, _values),
         Option("decay", "Factor of the learning rate at each later stage.", 0.1, _factor),
         Option("width", "Features of the U-Net's first level, doubled at each of the two others.", 16, count),
         Option("spacing", "Voxel size of the network's grid in mm; 0: the plan's.", 0.0, _millimetres),
