@@ -99,10 +99,11 @@ class CurriculumSettings(QWidget):
 
     Notes
     -----
-    Signal: ``changed()``.
+    Signals: ``changed()``; ``keep()`` when the project is to say from now on what the forms say.
     """
 
     changed = Signal()
+    keep = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -145,11 +146,18 @@ class CurriculumSettings(QWidget):
         self.undo = QPushButton("Undo my changes", box)
         self.undo.setToolTip("Go back to what the chosen way of training says.")
         self.undo.clicked.connect(self._restore)
+        self.stay = QPushButton("Keep for this project", box)
+        self.stay.setToolTip("Write it to project.toml: rounds of this project follow it from now on.")
+        self.stay.clicked.connect(self.keep)
         layout = QVBoxLayout(box)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
-        for widget in (self.curriculum, self.problem, heading, self.recipe, self.undo):
+        for widget in (self.curriculum, self.problem, heading, self.recipe):
             layout.addWidget(widget)
+        buttons = QHBoxLayout()
+        for button in (self.undo, self.stay):
+            buttons.addWidget(button)
+        layout.addLayout(buttons)
         return box
 
     # -- what is shown --------------------------------------------------------------------------------------------
@@ -211,6 +219,35 @@ class CurriculumSettings(QWidget):
             "recipe": None if recipe == way.recipe else recipe,
         }
 
+    def unlike_project(self) -> dict[str, Any]:
+        """Return the keys of ``project.toml`` that would have to change for the project to say what the forms say.
+
+        Returns
+        -------
+        dict
+            Dotted key to value; None where the key is to go, so that the training plan decides.
+
+        Raises
+        ------
+        ValueError
+            If a field is refused.
+        """
+        if not self._ways:
+            return {}
+        found: dict[str, Any] = {}
+        own = self._ways[0]
+        for table, said, form in (
+            ("curriculum", own.curriculum, self.curriculum),
+            ("training", own.recipe, self.recipe),
+        ):
+            wanted = form.value()
+            found |= {
+                f"{table}.{name}": value
+                for name in type(wanted).model_fields
+                if (value := getattr(wanted, name)) != getattr(said, name)
+            }
+        return found
+
     def words(self) -> str:
         """Return what the next round does in which order; empty for everything at once."""
         if not self.is_valid():
@@ -251,6 +288,7 @@ class CurriculumSettings(QWidget):
         self.sentence.setText("" if way is None else f"{way.sentence}{own}")
         self.sentence.setToolTip("" if way is None else way.paper)
         self.undo.setEnabled(changed)
+        self.stay.setEnabled(self.is_valid() and bool(self.unlike_project()))
 
     def _trouble(self) -> str:
         """Return why a round cannot follow the forms; empty where it can."""

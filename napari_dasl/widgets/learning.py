@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 from napari_dasl.rounds import phases
 from napari_dasl.rounds.plan import RoundPlan
 from napari_dasl.widgets.curriculum_settings import CurriculumSettings
+from napari_dasl.widgets.curriculum_words import PROJECT
 from napari_dasl.widgets.disclosure import Disclosure
 from napari_dasl.widgets.history import HistoryTable
 from napari_dasl.widgets.jobs import run_in_background
@@ -119,6 +120,7 @@ class LearningWidget(QWidget):
         self.form.set_value(RoundPlan())
         self.form.changed.connect(self._refresh)
         self.way.changed.connect(self._refresh)
+        self.way.keep.connect(self._keep_way)
         self.log = QPlainTextEdit(self)
         self.log.setReadOnly(True)
         self.log.setMaximumBlockCount(500)
@@ -287,6 +289,22 @@ class LearningWidget(QWidget):
         self.left.setText(" · ".join(parts))
 
     # -- what is pressed ------------------------------------------------------------------------------------------
+
+    def _keep_way(self) -> None:
+        """Write the way of training to the project."""
+        project, changes = self.session.project, self.way.unlike_project()
+        if project is None or not changes:
+            return
+
+        def kept(_config: object) -> None:
+            self.way.choose(PROJECT)
+            self.session.cases_changed.emit()
+            self.session.message.emit("Rounds of this project follow this way of training from now on.", "info")
+
+        def failed(error: DaslError) -> None:
+            self.session.message.emit(str(error), "error")
+
+        run_in_background(self, lambda: project.update_config(**changes), kept, failed)
 
     def _start(self) -> None:
         snapshot = self.keeper.snapshot

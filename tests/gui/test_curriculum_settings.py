@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from napari_dasl.project import presets
+from napari_dasl.project.config import load
 from napari_dasl.project.curriculum_config import CurriculumConfig, Recipe
 from napari_dasl.rounds.curricula import of_preset
 from napari_dasl.rounds.plan import RoundPlan
@@ -188,3 +189,21 @@ def test_the_chosen_way_starts_with_the_round(session, qtbot, monkeypatch):
     assert started[0].preset == "stroke-contrast"
     widget.way.curriculum.fields["scorer"].setCurrentIndex(0)
     assert not widget.start.isEnabled()
+
+
+@pytest.mark.parametrize("name", ["pet-self-paced", "patch-growth-resource"])
+def test_a_way_is_kept_for_the_project_with_what_was_changed_of_it(session, study, qtbot, name):
+    widget = LearningWidget(session.viewer)
+    qtbot.addWidget(widget)
+    widget.show()
+    qtbot.waitUntil(lambda: widget.start.isEnabled())
+    assert not widget.way.stay.isEnabled()
+    widget.way.choose(name)
+    widget.way.recipe.set_value(widget.way.recipe.value().model_copy(update={"foreground": 0.25}))
+    curriculum, recipe = widget.way.curriculum.value(), widget.way.recipe.value()
+    widget.way.stay.click()
+    qtbot.waitUntil(lambda: widget.way.way().name == "" and widget.way.way().recipe == recipe)
+    assert load(study.folder / "project.toml").curriculum == curriculum
+    assert load(study.folder / "project.toml").training.recipe == recipe
+    assert widget.way.curriculum.value() == curriculum  # what the next round follows
+    assert not widget.way.stay.isEnabled()
