@@ -8,6 +8,8 @@ import numpy as np
 
 _FITS = (0.5, 2.0)
 """Keep the zoom while the next scan is between half and twice as large on the screen; else show all of it."""
+_SEEN = 0.95
+"""What lies nearer to the edge of the screen than this part of its half is not seen well."""
 
 
 class ViewState:
@@ -56,7 +58,10 @@ class ViewState:
         self._before = self._kept = None
 
     def look_at(self, point: tuple[float, float, float]) -> None:
-        """Go to the slices through *point* (z, y, x in mm), and move the picture only if it lies outside the screen."""
+        """Go to the slices through *point* (z, y, x in mm), and move the picture only if it lies outside the screen.
+
+        Then it comes to the middle of the screen, or as near to it as the scan goes: no side shows more emptiness.
+        """
         viewer = self._viewer
         viewer.dims.set_point((0, 1, 2), point)
         camera = viewer.scene.camera
@@ -64,5 +69,9 @@ class ViewState:
         half = np.asarray(viewer.canvas.size, dtype=float) / max(float(camera.zoom), 1e-9) / 2
         target = np.asarray(point, dtype=float)[shown]
         center = np.asarray(camera.center, dtype=float)
-        if viewer.dims.ndisplay == 2 and (np.abs(target - center[-2:]) > 0.85 * half).any():
+        if viewer.dims.ndisplay == 2 and (np.abs(target - center[-2:]) > _SEEN * half).any():
+            if self._before is not None:
+                low, size = (along[shown] for along in self._before)
+                room = np.maximum(size / 2 - half, 0.0)
+                target = np.clip(target, low + size / 2 - room, low + size / 2 + room)
             camera.center = (float(center[0]), float(target[0]), float(target[1]))

@@ -96,6 +96,23 @@ class TestTheEyesHabits:
         assert camera.zoom == pytest.approx(12.5)
         np.testing.assert_allclose(camera.center[-2:], (9, 8))
 
+    def test_going_to_a_place_moves_the_picture_no_further_than_the_scan(self, session, open_case):
+        """A lesion at the border of a scan that is seen whole must not leave half of the screen empty."""
+        open_case(session, "P-0")
+        layers, camera, canvas = session.layers, session.viewer.scene.camera, session.viewer.canvas
+        shown = layers.reference
+        spacing, (_, rows, columns) = np.array(shown.spacing[1:]), shown.array.shape
+        extent = spacing * (rows, columns)
+        middle = np.array(shown.origin[1:]) + (extent - spacing) / 2
+        whole = float(min(np.array(canvas.size) / extent))
+        camera.zoom, camera.center = whole, (0, *middle)
+        layers.go_to((3, 0, columns - 1))
+        np.testing.assert_allclose(camera.center[-2:], middle)
+        camera.zoom = 20 * whole
+        layers.go_to((3, 0, columns - 1))
+        half = np.array(canvas.size) / camera.zoom / 2
+        np.testing.assert_allclose(camera.center[-2:], middle + (half - extent / 2) * (1, -1))
+
     def test_a_window_made_by_hand_stays_and_w_goes_through_the_presets(self, session, open_case):
         open_case(session, "P-0")
         image = session.layers["channel 0"]
