@@ -7,7 +7,7 @@ a volume twice as large per axis. The region is the cure, and the formula of the
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from scipy import ndimage
@@ -24,6 +24,8 @@ RegionKind = Literal["volume", "body", "lesion"]
 
 _AIR_BELOW_HU = -200.0  # an image that goes lower than this is CT: fat ends near -150 HU
 _BODY_ABOVE_HU = -500.0  # half way between air and water
+_ROOM_AIR_BELOW_HU = -960.0  # the middle of a lung's values is above, also in emphysema; that of a room's is not
+_SPECK_SHARE = 1e-4  # of a scan: smaller dark parts are not looked at
 _BODY_ABOVE_SHARE = 0.05  # of the way from the darkest voxel to the 99th percentile
 _LESION_ABOVE = 0.1
 _MOST_UNCERTAIN_SHARE = 0.01
@@ -50,7 +52,9 @@ def region_mask(
     kind : {"volume", "body", "lesion"}
         ``"volume"``: every voxel, as in the paper. ``"body"``: the largest connected part that is brighter than air,
         with its holes filled slice by slice so that lungs belong to it; brighter means above −500 HU in CT (an image
-        that goes below −200), and above 5 % of the way from the darkest voxel to the 99th percentile elsewhere.
+        that goes below −200), and above 5 % of the way from the darkest voxel to the 99th percentile elsewhere. In CT
+        a connected dark part whose median is above −960 HU is lung, not the air of the room, and belongs to the body,
+        too: a crop opens lungs at its border, where no hole is left to fill.
         ``"lesion"``: voxels with a foreground probability above *threshold* and those within *margin_mm* of them;
         where there is none, the most uncertain 1 % of the voxels.
     spacing : sequence of 3 floats
@@ -223,6 +227,8 @@ def _body(image: NDArray[np.generic] | None, shape: tuple[int, ...]) -> NDArray[
     body: NDArray[np.bool_] = np.greater(scan, body_level(scan))
     if not body.any():
         return np.ones(shape, dtype=np.bool_)
+    if float(scan.min()) < _AIR_BELOW_HU:
+        body |= _lungs(scan)
     parts, count = ndimage.label(body)
     if count > 1:
         sizes = np.bincount(parts.ravel())
@@ -232,6 +238,25 @@ def _body(image: NDArray[np.generic] | None, shape: tuple[int, ...]) -> NDArray[
     for plane in body:
         plane[:] = ndimage.binary_fill_holes(plane)
     return body
+
+
+def _lungs(scan: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """Connected dark parts of a CT that are too dense for the air of a room."""
+    hu: NDArray[Any] = scan
+    dark = np.less_equal(hu, _BODY_ABOVE_HU)
+    found = np.zeros(dark.shape, np.bool_)
+    if not (dark & np.greater(hu, _ROOM_AIR_BELOW_HU)).any():
+        return found
+    parts, _ = ndimage.label(dark)
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    boxes = ndimage.find_objects(parts)
+    for part in np.flatnonzero(sizes >= max(1.0, _SPECK_SHARE * dark.size)):
+        box = boxes[part - 1]
+        here = parts[box] == part
+        if float(np.median(hu[box][here])) > _ROOM_AIR_BELOW_HU:
+            found[box] |= here
+    return found
 
 
 def _most_uncertain(uncertainty: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -57,6 +57,17 @@ def test_the_body_in_ct_holds_the_lungs_and_neither_air_nor_table():
     np.testing.assert_array_equal(region_mask(p, scan[np.newaxis], "body", ISOTROPIC), trunk)
 
 
+def test_lungs_that_a_crop_opens_at_its_border_are_body_and_the_air_of_the_room_is_not():
+    scan, trunk = ct_body()
+    inside = scan[:, 12:25, 8:19]  # within the trunk: lung, opened on one side, and tissue
+    assert set(np.unique(inside)) == {-850, 40}
+    assert region_mask(np.zeros(inside.shape), inside, "body", ISOTROPIC).all()
+    skin = (slice(None), slice(14, 22), slice(0, 10))  # room air, chest wall, and lung up to the crop's border
+    assert {-1000, -850, 40} <= set(np.unique(scan[skin]))
+    found = region_mask(np.zeros(scan[skin].shape), scan[skin], "body", ISOTROPIC)
+    np.testing.assert_array_equal(found, trunk[skin])
+
+
 def test_the_body_in_pet_and_mr_is_what_stands_out_of_the_noise():
     rng = np.random.default_rng(0)
     scan = rng.random((6, 20, 20)).astype(np.float32)
