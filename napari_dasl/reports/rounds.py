@@ -21,6 +21,8 @@ from napari_dasl.reports.drawing import (
     styled,
     whole_numbers,
 )
+from napari_dasl.rounds.guard_lesions import Tally, tally
+from napari_dasl.rounds.plan import CaseLesions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,6 +54,9 @@ class Judged:
         Bootstrap interval of the mean of *pairs*.
     per_class : dict
         Dice of the new model per class.
+    lesions, lesions_before : Tally or None
+        Of a detector, by which it is judged before Dice: what the new model and the one before draw of the lesions of
+        the guard set, each at its own threshold.
     promoted : bool
         Whether the new model took over.
     reason : str
@@ -69,6 +74,8 @@ class Judged:
     pairs: tuple[tuple[str, float], ...]
     bounds: tuple[float, float] | None
     per_class: dict[str, float | None] = field(default_factory=dict)
+    lesions: Tally | None = None
+    lesions_before: Tally | None = None
     promoted: bool = False
     reason: str = ""
     seconds: float | None = None
@@ -88,6 +95,11 @@ class History:
     rounds: tuple[Judged, ...]
     classes: tuple[str, ...]
     tolerance: float
+
+    @property
+    def by_lesions(self) -> bool:
+        """Whether any round was judged by the lesions found, before Dice."""
+        return any(one.lesions is not None for one in self.rounds)
 
 
 def gather(project: Project) -> History:
@@ -112,10 +124,16 @@ def _judged(one: Round) -> Judged:
         pairs=_pairs(guard.get("cases") or {}, guard.get("before_cases") or {}),
         bounds=(bounds[0], bounds[1]) if bounds else None,
         per_class=dict(guard.get("per_class") or {}),
+        lesions=_tally(guard.get("lesions") or {}),
+        lesions_before=_tally(guard.get("before_lesions") or {}),
         promoted=bool(result.get("promoted")),
         reason=str(result.get("reason") or ""),
         seconds=result.get("seconds"),
     )
+
+
+def _tally(cases: Mapping[str, Any]) -> Tally | None:
+    return tally({case: CaseLesions.model_validate(one) for case, one in cases.items()}) if cases else None
 
 
 def _pairs(now: Mapping[str, float | None], before: Mapping[str, float | None]) -> tuple[tuple[str, float], ...]:
@@ -234,6 +252,33 @@ def _difference(one: Judged) -> str:
     return f"{number(one.dice - one.before)}{bounds}"
 
 
+def lesions_table(history: History) -> Table:
+    """Return one row per round of a detector: the guard lesions that it draws and what it draws beside them."""
+    columns = (
+        Column("Round", 0),
+        Column("Lesions", 0),
+        Column("Found before", 0),
+        Column("Found after", 0),
+        Column("False per scan before", 2),
+        Column("False per scan after", 2),
+        Column("F1 before", 3),
+        Column("F1 after", 3),
+        Column("Model"),
+    )
+    rows = []
+    for one in history.rounds:
+        new, old = one.lesions, one.lesions_before
+        if new is not None:
+            found = (new.lesions, old.found if old else None, new.found)
+            false = (old.false / old.scans if old else None, new.false / new.scans)
+            rows.append((one.number, *found, *false, old.f1 if old else None, new.f1, one.outcome))
+    caption = (
+        "Lesions of the guard set as they are drawn, each model with its own threshold: a lesion is found where the "
+        "drawing covers some of it; what is drawn beside any lesion is false"
+    )
+    return Table(columns, tuple(rows), caption)
+
+
 def classes_table(history: History) -> Table:
     """Return guard Dice per class and round."""
     columns = (Column("Round", 0), *(Column(name, 3) for name in history.classes))
@@ -265,13 +310,18 @@ def section(project: Project) -> Section:
     else:
         blocks.append(Words("No round has been compared on a guard set yet."))
     if any(one.pairs for one in history.rounds):
-        caption = (
-            "What each scan of the guard set gained or lost by the new model. A round whose mean falls below the "
-            "dashed line does not take over."
+        judged = (
+            "Lesions found and false findings decide first, which the table of lesions shows. Where they do not, a "
+            "round whose mean falls below the dashed line does not take over."
+            if history.by_lesions
+            else "A round whose mean falls below the dashed line does not take over."
         )
+        caption = f"What each scan of the guard set gained or lost by the new model. {judged}"
         alt = "Paired differences of Dice per guard scan and round, with their mean and interval."
         blocks.append(Picture(pairs_figure(history), alt, caption))
     blocks.append(rounds_table(history))
+    if history.by_lesions:
+        blocks.append(lesions_table(history))
     if measured and len(history.classes) > 1:
         blocks.append(classes_table(history))
     return Section("rounds", title, tuple(blocks))

@@ -91,6 +91,28 @@ class TestRounds:
         assert (found[1].dice, found[1].before, found[1].pairs, found[0].reason) == (0.5, None, (), "The disk is full.")
         assert len(blocks) == 2
 
+    def test_tells_the_lesions_by_which_a_detector_was_judged(self, tmp_path):
+        missed = {"found": [False], "volumes_ml": [1]}
+        now = {"p1": {"found": [True, True], "volumes_ml": [1, 2], "false": 3}, "p2": {**missed, "false": 0}}
+        old = {"p1": {"found": [True, False], "volumes_ml": [1, 2], "false": 0}, "p2": {**missed, "false": 1}}
+        cases = {"p1": 0.5, "p2": 0.4}
+        with Project.create(tmp_path / "nodules", ProjectConfig(name="nodules", modality="CT")) as project:
+            for before, before_lesions in ((None, {}), (0.3, old)):
+                number = project.new_round("al", {}).number
+                guard = {"dice": 0.45, "before": before, "cases": cases, "before_cases": cases if before else {}}
+                guard |= {"lesions": now, "before_lesions": before_lesions}
+                project.finish_round(number, "done", {"promoted": True, "guard": guard})
+            found = rounds.gather(project)
+            *_, picture, _, table = rounds.section(project).blocks
+        assert found.by_lesions
+        assert table.rows[0] == (1, 3, None, 2, None, 1.5, None, pytest.approx(0.5), "promoted")
+        assert table.rows[1] == (2, 3, 1, 2, 0.5, 1.5, pytest.approx(0.4), pytest.approx(0.5), "promoted")
+        assert "decide first" in picture.caption
+
+    def test_says_nothing_of_lesions_where_no_detector_was_trained(self, lived):
+        assert not rounds.gather(lived).by_lesions
+        assert not any("Lesions" in getattr(block, "caption", "") for block in rounds.section(lived).blocks)
+
 
 class TestSelfPaced:
     def test_gathers_pace_weights_reviews_and_audits(self, lived):
