@@ -6,8 +6,9 @@
 The table of Wang et al. 2018 (MICCAI): from 50, 100 and 150 labels the loop goes once through SPL-AL-SPL and asks for
 ``--query`` labels on the way, with the rounds of the package and the truth as annotator; a tenth of the initial labels
 are the guard set. "Labels alone" is the model of the initial labels before the loop. Each of the four trainings has
-``--steps`` steps and goes on from the active model; "all labels" is one training with as many steps as the four
-together, so that what differs is the labels. Whole patients are the test and are never seen.
+``--steps`` steps and goes on from the active model; a training whose model the guard set turned down leaves nothing
+behind. "All labels" is one training, with as many steps as stand behind the model of a loop and with those of all four
+trainings, so that what differs is the labels. Whole patients are the test and are never seen.
 
 Not as in the paper: crops with one nodule each, not whole scans; minutes of training, not hours; one draw of the labels
 (``--seed``). Stopped, or after ``--minutes``, the same call goes on.
@@ -36,7 +37,7 @@ PAPER = {50: (0.56, 0.87), 100: (0.59, 0.90), 150: (0.62, 0.92)}
 PAPER_ALL = (0.64, 0.95)
 COLUMNS = (
     ("labels", lambda one: str(one["labels"])),
-    ("pseudo-labels", lambda one: str(one.get("pseudo", 0))),
+    ("pseudo-labels of the rounds", lambda one: rounds_told(one.get("rounds", []))),
     ("Dice in the paper", lambda one: number(one["paper"][0], 2)),
     ("TP Dice in the paper", lambda one: number(one["paper"][1], 2)),
 )
@@ -88,23 +89,27 @@ def loop(initial: int, study: Path, tests: list[Sample], args: argparse.Namespac
     curve = curves.read(one.folder)
     if curve is None:
         raise SystemExit(f"{one.name} has no curve in {one.folder}")
-    arms, steps, seconds = {}, 0, 0.0
+    arms, seconds, kept_steps = {}, 0.0, 0
     with Project.open(one.folder) as project:
         for name, point in zip(("alone", "and the loop"), curve.points, strict=True):
-            steps, seconds = steps + point.steps, seconds + point.seconds
+            seconds += point.seconds
+            kept_steps += args.steps * sum(facts["promoted"] for facts in point.rounds)
             kept = next(model.folder for model in project.models() if model.id == point.model)
             rows = look(models.predictor(kept, args.device), tests, study.parent / f"test-{initial}-{point.round}")
-            told = {"steps": steps, "train_seconds": seconds, "labels": point.annotated, "rounds": point.rounds}
-            told["pseudo"] = max((taken(facts) for facts in point.rounds), default=0)
+            told = {"steps": kept_steps, "train_seconds": seconds, "labels": point.annotated, "rounds": point.rounds}
             told["paper"] = PAPER.get(initial, (None, None)) if point.round else (None, None)
             arms[f"{initial} labels {name}"] = summary(rows, told)
     return arms
 
 
-def taken(facts: dict[str, Any]) -> int:
-    """How many pseudo-labels a round took."""
-    told = facts.get("pseudo", 0)
-    return told if isinstance(told, int) else len(told)
+def rounds_told(rounds: list[dict[str, Any]]) -> str:
+    """Say how many pseudo-labels each round with pseudo-labels took, and which of them the guard set turned down."""
+    told = [
+        f"{facts['trained_on']['pseudo']}{'' if facts['promoted'] else ' (turned down)'}"
+        for facts in rounds
+        if facts["phase"] == "spl"
+    ]
+    return ", ".join(told) or "–"
 
 
 def main() -> None:
@@ -143,10 +148,12 @@ def main() -> None:
     except Cancelled as stopped:
         print(f"{stopped} The same call goes on.", flush=True)
         sys.exit(3)
-    together = argparse.Namespace(**vars(args) | {"steps": args.steps * (1 + len(CYCLE)), "set": []})
-    predictor, spent = predictor_of(NETWORK, learn, judge, work / "all", together, "CT")
-    told = spent | {"labels": len(learn) + len(judge), "paper": PAPER_ALL}
-    arms["all labels"] = summary(look(predictor, tests, work / "test-all"), told)
+    lengths = {one["steps"] for name, one in arms.items() if name.endswith("loop")} | {args.steps * (1 + len(CYCLE))}
+    for steps in sorted(lengths):
+        whole = argparse.Namespace(**vars(args) | {"steps": steps, "set": []})
+        predictor, spent = predictor_of(NETWORK, learn, judge, work / f"all-{steps}", whole, "CT")
+        told = spent | {"labels": len(learn) + len(judge), "paper": PAPER_ALL}
+        arms[f"all labels, {steps} steps"] = summary(look(predictor, tests, work / f"test-all-{steps}"), told)
     write(args.out, {"arms": arms, "machine": machine(), "words": words}, words, COLUMNS)
 
 
