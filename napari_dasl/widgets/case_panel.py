@@ -11,7 +11,6 @@ from qtpy.QtWidgets import (
     QInputDialog,
     QLabel,
     QMenu,
-    QMessageBox,
     QPushButton,
     QSizePolicy,
     QToolButton,
@@ -185,12 +184,7 @@ class CaseWidget(QWidget):
 
     def show_keys(self) -> None:
         """Show the list of keys."""
-        box = QMessageBox(self)
-        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        box.setWindowTitle("Keys")
-        box.setTextFormat(Qt.TextFormat.RichText)
-        box.setText(keys.help_html())
-        box.open()
+        keys.show()
 
     # -- showing --------------------------------------------------------------------------------------------------
 

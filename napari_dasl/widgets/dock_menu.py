@@ -42,7 +42,7 @@ class DockMenu(QMenu):
         self.addAction("Show the project folder", self._show_project_folder)
         self._case_folder = self.addAction("Show the folder of this case", self._show_case_folder)
         self.addSeparator()
-        self.addAction("Keys…", self.show_keys)
+        self.addAction("Keys  ?", self.show_keys)
         self.addAction("About…", self._about)
         self.aboutToShow.connect(self._before)
 
@@ -71,7 +71,7 @@ class DockMenu(QMenu):
 
     def show_keys(self) -> None:
         """Show the keys."""
-        self._tell("Keys", keys.help_html())
+        keys.show()
 
     def _about(self) -> None:
         self._tell("About DASL", _ABOUT.format(version=version("napari-dasl")))

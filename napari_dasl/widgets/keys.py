@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtWidgets import QApplication, QMessageBox
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,9 +69,9 @@ def unbind(viewer: Any) -> None:
 
 
 def shortcuts(window: QWidget, session: Session) -> list[QShortcut]:
-    """Make the keys work wherever the keyboard is in *window*; fields for text still get their letters."""
+    """Make the keys work wherever the keyboard is in *window*, and ``?`` list them; text fields get their letters."""
     made = []
-    for key, action in actions(session).items():
+    for key, action in (actions(session) | {"?": show}).items():
         shortcut = QShortcut(QKeySequence(key), window)
         shortcut.setContext(Qt.ShortcutContext.WindowShortcut)
         shortcut.setAutoRepeat(False)
@@ -79,8 +80,17 @@ def shortcuts(window: QWidget, session: Session) -> list[QShortcut]:
     return made
 
 
+def show() -> None:
+    """Open the list of keys over the active window."""
+    close = QMessageBox.StandardButton.Close
+    box = QMessageBox(QMessageBox.Icon.NoIcon, "Keys", help_html(), close, QApplication.activeWindow())
+    box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    box.setTextFormat(Qt.TextFormat.RichText)
+    box.open()
+
+
 def help_html() -> str:
-    """Return the list of keys for the window's *?*."""
+    """Return the list of keys as a table."""
     rows = "".join(
         f"<tr><td><b>{key}</b>&nbsp;&nbsp;</td><td>{words}</td></tr>" for key, words in HELP + TABLE_HELP + NAPARI_HELP
     )

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication, QMessageBox
 
 from napari_dasl.widgets.case_panel import CaseWidget
+from napari_dasl.widgets.keys import HELP
 from napari_dasl.widgets.session import session_for
 
 
@@ -42,6 +44,14 @@ def test_the_real_window_draws_a_case_and_lets_go(make_napari_viewer_proxy, make
     for shown in (False, True):  # once per press, though both napari and the window know the key
         qtbot.keyClick(panel, Qt.Key.Key_H)
         assert session.layers.looks.is_visible("label") is shown
+    panel.window().activateWindow()  # the window's own keys work in the active window alone
+    qtbot.waitUntil(panel.isActiveWindow)
+    qtbot.keyClick(panel, Qt.Key.Key_Question)
+    qtbot.waitUntil(lambda: isinstance(QApplication.activeModalWidget(), QMessageBox))
+    listed = QApplication.activeModalWidget()
+    assert all(words in listed.text() for _, words in HELP)
+    with qtbot.waitSignal(listed.destroyed):
+        listed.close()
     picture = viewer.screenshot(flash=False)
     assert picture[..., :3].std() > 0
     session.layers["label"].paint((0, 0, 0), 1)
