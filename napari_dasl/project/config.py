@@ -153,7 +153,7 @@ class ProjectConfig(_Part):
     channels: tuple[str, ...] = Field(
         default=CHANNEL_DEFAULT, min_length=1, description="Series that every case has; labels are drawn on the first."
     )
-    network: str = Field(default="unet", min_length=1, description="Network to train; see `napari-dasl round --help`.")
+    network: str = Field(default="unet", min_length=1, description="Network to train; see `napari-dasl init --help`.")
     preset: str = Field(
         default="default",
         min_length=1,

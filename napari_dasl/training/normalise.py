@@ -52,7 +52,7 @@ class Normalisation(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    channel: str
+    channel: str = Field(description="The series.")
     rule: Rule = Field(description="ct, pet and window: the same numbers for every scan; mr: every scan by itself.")
     lower: float = Field(description="Clip below this: HU for ct, SUV for pet, a percentile of the body voxels for mr.")
     upper: float = Field(description="Clip above this, in the same unit.")

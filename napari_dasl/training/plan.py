@@ -70,11 +70,11 @@ class TrainingPlan(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    version: Literal[1] = 1
-    modality: Modality
+    version: Literal[1] = Field(default=1, description="Of the format of this file.")
+    modality: Modality = Field(description="CT, PET or MR: the scan that labels are drawn on.")
     channels: tuple[str, ...] = Field(min_length=1, description="The series of a case, in this order.")
     classes: tuple[str, ...] = Field(min_length=1, description="What is labelled: value 1, 2, … of the label maps.")
-    network: str = "unet"
+    network: str = Field(default="unet", description="As in project.toml; another network needs another plan.")
     network_options: dict[str, Any] = Field(default={}, description="Arguments of the network.")
     spacing: tuple[float, float, float] = Field(description="Voxel size in mm on which the network works.")
     patch: Triple = Field(description="Patch in voxels; each side a multiple of the network's strides.")
@@ -97,7 +97,9 @@ class TrainingPlan(BaseModel):
         default=0.1, gt=0, le=1, description="steps: the rate of a part is this fraction of that of the part before."
     )
     weight_decay: float = Field(default=1e-2, ge=0, description="Of adamw alone; the other optimisers go without.")
-    optimiser: Literal["adamw", "adam", "rmsprop", "sgd"] = "adamw"
+    optimiser: Literal["adamw", "adam", "rmsprop", "sgd"] = Field(
+        default="adamw", description="How the weights follow the gradients: adamw, adam, rmsprop or sgd."
+    )
     betas: tuple[float, float] = Field(
         default=(0.9, 0.99), description="adamw and adam: the memory of the gradients' mean and of their squares."
     )
@@ -131,7 +133,11 @@ class TrainingPlan(BaseModel):
     precision: Literal["auto", "bf16", "fp32"] = Field(
         default="auto", description="auto measures at the start which is faster on this machine."
     )
-    seed: int = 0
+    seed: int = Field(
+        default=0,
+        description="Of the first weights and every patch. A round sets it: the project's seed plus its number, or "
+        "`napari-dasl round --seed`.",
+    )
     memory_estimate_mb: int = Field(default=0, ge=0, description="What training needs, by arithmetic. For information.")
 
     @model_validator(mode="after")

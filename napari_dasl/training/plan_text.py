@@ -32,6 +32,7 @@ def as_toml(plan: TrainingPlan) -> str:
             document.add(tomlkit.comment(str(fields[name].description)))
         document.add(name, list(value) if isinstance(value, tuple) else value)
     options = tomlkit.table()
+    options.add(tomlkit.comment(str(fields["network_options"].description)))
     for key, value in plan.network_options.items():
         options.add(key, [list(v) if isinstance(v, tuple) else v for v in value] if isinstance(value, tuple) else value)
     document.add("network_options", options)

@@ -86,6 +86,17 @@ def test_the_file_comes_back_as_it_was(tmp_path):
     assert TrainingPlan.from_file(tmp_path / "plan.toml") == plan
 
 
+def test_every_key_of_the_file_stands_under_a_comment(tmp_path):
+    path = tmp_path / "plan.toml"
+    derive(HIPPOCAMPUS, modality="MR").to_file(path)
+    lines, table = path.read_text().splitlines(), ""
+    for before, line in zip(["", *lines], lines, strict=False):
+        table = line if line.startswith("[") else table
+        if "=" in line and not line.startswith("#") and table != "[network_options]":
+            assert before.startswith("#"), line
+    assert "[network_options]\n# Arguments of the network." in path.read_text()
+
+
 def test_the_file_explains_itself_and_an_edit_is_honoured(tmp_path):
     path = tmp_path / "plan.toml"
     derive(HIPPOCAMPUS, modality="MR").to_file(path)
