@@ -1,5 +1,6 @@
 # The two commands of a fresh machine: `make demo` shows the program, `make test` runs the tests.
 # Both make .venv first; calls after the first start at once. Options: make test ARGS="tests/engine -x", make PYTHON=python3.12
+# `make bench` compares speeds; make bench ARGS="similarity.py --cases 1000 --subset 500" runs one script of benchmarks/ with its arguments.
 
 PYTHON ?= python3
 VENV ?= .venv

@@ -19,6 +19,8 @@ nox.options.default_venv_backend = "none"
 
 BIN = Path(sys.executable).parent
 CODE = ["napari_dasl", "tests", "benchmarks", "tools", "noxfile.py"]
+SPEED = ("napari_start", "similarity", "sliding_window", "region_network", "region_operations", "whole_scan_instances")
+"""Of ``benchmarks/``, what needs no arguments and no data."""
 
 
 def python(session: nox.Session, *words: str, **options: object) -> None:
@@ -52,10 +54,13 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Run the benchmarks, or those named after ``--``; each prints its own comparison."""
-    chosen = session.posargs or sorted(str(path) for path in Path("benchmarks").glob("[!_]*.py"))
-    for path in chosen:
-        python(session, path)
+    """Run the ratios of speed, or the script named after ``--`` with its arguments; each prints its own comparison."""
+    if session.posargs:
+        script, *words = session.posargs
+        python(session, script if Path(script).exists() else f"benchmarks/{script}", *words)
+        return
+    for name in SPEED:
+        python(session, f"benchmarks/{name}.py")
 
 
 @nox.session
