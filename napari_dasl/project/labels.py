@@ -12,7 +12,6 @@ import os
 import re
 import secrets
 import shutil
-import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -40,7 +39,6 @@ FOLDER = "labels"
 _SUFFIX = ".nii.gz"
 _NUMBERED = re.compile(r"(\d{4,})\.nii\.gz")
 _TEMPORARY = ".new-"
-_ABANDONED_SECONDS = 24 * 3600
 _RECORDED = tuple(source for source in LABEL_SOURCES if source != "pseudo")  # pseudo-labels are kept apart
 
 
@@ -236,17 +234,15 @@ def _voxels_changed(before: Revision, case: Case, mask: NDArray[Any]) -> int | N
 @contextmanager
 def _temporary(folder: Path, case_id: str) -> Iterator[Path]:
     """Name of a new file in the label folder of a case, removed at the end unless it was renamed."""
-    from napari_dasl.volumes.atomic import storage_error
+    from napari_dasl.volumes.atomic import storage_error, sweep
 
     home = folder / FOLDER / case_id
     path = home / f"{_TEMPORARY}{secrets.token_hex(4)}{_SUFFIX}"
     try:
         home.mkdir(parents=True, exist_ok=True)
-        for old in home.glob(".*"):
-            if time.time() - old.stat().st_mtime > _ABANDONED_SECONDS:
-                old.unlink(missing_ok=True)
     except OSError as error:
         raise storage_error(error, home) from error
+    sweep(home)
     try:
         yield path
     finally:

@@ -13,7 +13,6 @@ import json
 import os
 import secrets
 import shutil
-import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 FOLDER = "predictions"
 INSTANCES = "instances.json"
 _TEMPORARY = ".part-"
-_ABANDONED_SECONDS = 24 * 3600
 _STEPS = 2048
 """Probabilities are rounded to these steps: float16 is no finer above 0.5, and noise near 0 would not compress."""
 
@@ -199,7 +197,7 @@ def write(
     StorageError
         It could not be stored; an older prediction is untouched.
     """
-    from napari_dasl.volumes.atomic import storage_error
+    from napari_dasl.volumes.atomic import storage_error, sweep
 
     _check(probability, case_id)
     _check_instances(instances, ids, probability.shape, case_id)
@@ -210,7 +208,7 @@ def write(
     temporary = home / f"{_TEMPORARY}{secrets.token_hex(4)}"
     try:
         home.mkdir(parents=True, exist_ok=True)
-        _sweep(home)
+        sweep(home, f"{_TEMPORARY}*")
         temporary.mkdir()
         _write_maps(temporary / "maps.zarr", probability, ids)
         if instances is not None:
@@ -342,13 +340,6 @@ def _publish(temporary: Path, target: Path) -> None:
             os.rename(aside, target)
         raise
     shutil.rmtree(aside, ignore_errors=True)
-
-
-def _sweep(home: Path) -> None:
-    """Remove what killed processes left behind a day or more ago."""
-    for path in home.glob(f"{_TEMPORARY}*"):
-        if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
-            shutil.rmtree(path, ignore_errors=True)
 
 
 def _damaged(folder: Path, error: Exception) -> StorageError:

@@ -10,6 +10,8 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 TEMPORARY_PREFIX = ".part-"
 """How the names of temporary files begin; a killed process may leave one behind, and it is safe to delete."""
+
+_ABANDONED_SECONDS = 24 * 3600
+"""After which a temporary file is taken for that of a killed process."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -143,3 +148,19 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sweep(folder: Path, pattern: str = ".*") -> None:
+    """Remove the files and folders of *folder* like *pattern* that killed processes left there a day or more ago.
+
+    Others may be at work in the folder: what they take away meanwhile, and what cannot be removed, is passed over.
+    """
+    with contextlib.suppress(OSError):
+        for path in folder.glob(pattern):
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime <= _ABANDONED_SECONDS:
+                    continue
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink()

@@ -216,3 +216,10 @@ class TestDrafts:
             with pytest.raises(StorageError, match="disk is full"):
                 project.save_draft("p1", mask_of(project, "p1", 2), meta={})
         assert np.array_equal(project.read_draft("p1").mask, mask_of(project, "p1", 1))
+
+
+def test_a_file_that_another_process_takes_away_meanwhile_does_not_fail_the_save(project, mask_of):
+    home = project.folder / "labels" / "p1"
+    home.mkdir(parents=True)
+    (home / ".part-1.nii.gz").symlink_to(home / "gone")  # listed, and not there any more when it is looked at
+    assert project.record_label("p1", mask_of(project, "p1"), author="Anna").number == 1

@@ -7,12 +7,13 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
 
 from napari_dasl.errors import StorageError
-from napari_dasl.volumes.atomic import TEMPORARY_PREFIX, atomic_path, write_bytes_atomic
+from napari_dasl.volumes.atomic import TEMPORARY_PREFIX, atomic_path, sweep, write_bytes_atomic
 
 
 def leftovers(folder: Path) -> list[str]:
@@ -134,3 +135,16 @@ def test_the_mode_of_the_old_file_is_kept(tmp_path):
     target.chmod(0o640)
     write_bytes_atomic(target, b"new")
     assert target.stat().st_mode & 0o777 == 0o640
+
+
+def test_sweeping_removes_what_was_left_a_day_ago_and_nothing_else(tmp_path):
+    for name in (".part-old", ".part-old-folder/maps", ".part-new", "0001.nii.gz"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    (tmp_path / ".part-gone").symlink_to(tmp_path / "nothing")
+    days_ago = time.time() - 2 * 24 * 3600
+    for name in (".part-old", ".part-old-folder", "0001.nii.gz"):
+        os.utime(tmp_path / name, (days_ago, days_ago))
+    sweep(tmp_path)
+    sweep(tmp_path / "missing")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".part-gone", ".part-new", "0001.nii.gz"]
