@@ -234,7 +234,7 @@ def _voxels_changed(before: Revision, case: Case, mask: NDArray[Any]) -> int | N
 @contextmanager
 def _temporary(folder: Path, case_id: str) -> Iterator[Path]:
     """Name of a new file in the label folder of a case, removed at the end unless it was renamed."""
-    from napari_dasl.volumes.atomic import storage_error, sweep
+    from napari_dasl.volumes.atomic import TEMPORARY_PREFIX, storage_error, sweep
 
     home = folder / FOLDER / case_id
     path = home / f"{_TEMPORARY}{secrets.token_hex(4)}{_SUFFIX}"
@@ -242,7 +242,8 @@ def _temporary(folder: Path, case_id: str) -> Iterator[Path]:
         home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise storage_error(error, home) from error
-    sweep(home)
+    for prefix in (_TEMPORARY, TEMPORARY_PREFIX):
+        sweep(home, prefix)
     try:
         yield path
     finally:

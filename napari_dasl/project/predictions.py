@@ -208,7 +208,7 @@ def write(
     temporary = home / f"{_TEMPORARY}{secrets.token_hex(4)}"
     try:
         home.mkdir(parents=True, exist_ok=True)
-        sweep(home, f"{_TEMPORARY}*")
+        sweep(home, _TEMPORARY)
         temporary.mkdir()
         _write_maps(temporary / "maps.zarr", probability, ids)
         if instances is not None:

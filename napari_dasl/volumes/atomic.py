@@ -150,13 +150,14 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def sweep(folder: Path, pattern: str = ".*") -> None:
-    """Remove the files and folders of *folder* like *pattern* that killed processes left there a day or more ago.
+def sweep(folder: Path, prefix: str = TEMPORARY_PREFIX) -> None:
+    """Remove temporary files and folders, by their *prefix*, that killed processes left in *folder* a day or more ago.
 
-    Others may be at work in the folder: what they take away meanwhile, and what cannot be removed, is passed over.
+    Other processes may be at work there: what they take away meanwhile, and what cannot be removed, is passed over.
+    Hidden files of other programs stay.
     """
     with contextlib.suppress(OSError):
-        for path in folder.glob(pattern):
+        for path in folder.glob(f"{prefix}*"):
             with contextlib.suppress(OSError):
                 if time.time() - path.stat().st_mtime <= _ABANDONED_SECONDS:
                     continue

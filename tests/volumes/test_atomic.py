@@ -138,13 +138,18 @@ def test_the_mode_of_the_old_file_is_kept(tmp_path):
 
 
 def test_sweeping_removes_what_was_left_a_day_ago_and_nothing_else(tmp_path):
-    for name in (".part-old", ".part-old-folder/maps", ".part-new", "0001.nii.gz"):
+    for name in (".part-old", ".part-old-folder/maps", ".part-new", "0001.nii.gz", ".annex/label"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
     (tmp_path / ".part-gone").symlink_to(tmp_path / "nothing")
     days_ago = time.time() - 2 * 24 * 3600
-    for name in (".part-old", ".part-old-folder", "0001.nii.gz"):
+    for name in (".part-old", ".part-old-folder", "0001.nii.gz", ".annex"):
         os.utime(tmp_path / name, (days_ago, days_ago))
     sweep(tmp_path)
     sweep(tmp_path / "missing")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".part-gone", ".part-new", "0001.nii.gz"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".annex",
+        ".part-gone",
+        ".part-new",
+        "0001.nii.gz",
+    ]
