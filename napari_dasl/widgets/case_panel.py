@@ -184,7 +184,7 @@ class CaseWidget(QWidget):
 
     def show_keys(self) -> None:
         """Show the list of keys."""
-        keys.show()
+        keys.show(self)
 
     # -- showing --------------------------------------------------------------------------------------------------
 

@@ -71,7 +71,7 @@ class DockMenu(QMenu):
 
     def show_keys(self) -> None:
         """Show the keys."""
-        keys.show()
+        keys.show(self.parentWidget())
 
     def _about(self) -> None:
         self._tell("About DASL", _ABOUT.format(version=version("napari-dasl")))

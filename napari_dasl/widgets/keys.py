@@ -80,10 +80,10 @@ def shortcuts(window: QWidget, session: Session) -> list[QShortcut]:
     return made
 
 
-def show() -> None:
-    """Open the list of keys over the active window."""
+def show(parent: QWidget | None = None) -> None:
+    """Open the list of keys over *parent*, or over the active window, in which ``?`` was pressed."""
     close = QMessageBox.StandardButton.Close
-    box = QMessageBox(QMessageBox.Icon.NoIcon, "Keys", help_html(), close, QApplication.activeWindow())
+    box = QMessageBox(QMessageBox.Icon.NoIcon, "Keys", help_html(), close, parent or QApplication.activeWindow())
     box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     box.setTextFormat(Qt.TextFormat.RichText)
     box.open()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from qtpy.QtWidgets import QMessageBox
 
 from napari_dasl.project import Case, CaseState, Revision, Score
 from napari_dasl.volumes import FileStamp, Geometry
@@ -100,6 +101,13 @@ def panel(qtbot, session):
 
 
 class TestPanel:
+    def test_the_menu_lists_the_keys_also_where_no_window_is_active(self, panel):
+        (action,) = (one for one in panel.more.menu().actions() if one.text().startswith("Keys"))
+        action.trigger()
+        (listed,) = panel.findChildren(QMessageBox)
+        assert listed.isVisible()
+        listed.close()
+
     def test_before_a_case_is_open_it_says_what_to_do(self, panel):
         assert "press N" in panel.reason.text()
         assert not panel.save.isVisible()
